@@ -1,0 +1,1 @@
+"""Floor 3, the world: one folder per port. Chosen in composition roots only."""

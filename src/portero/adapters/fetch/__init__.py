@@ -1,0 +1,1 @@
+"""HTTP fetches of key sets, discovery documents and feeds, sync and async."""

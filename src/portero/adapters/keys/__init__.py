@@ -1,0 +1,1 @@
+"""Where key-encryption keys and tag keys live: a file outside the database."""

@@ -1,0 +1,1 @@
+"""argon2id, behind a bound on concurrent work."""

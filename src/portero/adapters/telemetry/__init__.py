@@ -1,0 +1,1 @@
+"""Counters and structured logs. Never a token, code, secret or key."""

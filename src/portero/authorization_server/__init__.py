@@ -1,0 +1,1 @@
+"""Signs people in, keeps one session per device; issues, refreshes and revokes tokens."""

@@ -1,0 +1,78 @@
+"""What every endpoint is given: the settings and the ports, chosen once in `app`.
+
+No endpoint builds a port, reads a clock of its own or looks at the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from portero.authorization_server.config import Config
+from portero.core.digests import sha256_of
+from portero.core.events import Event
+from portero.core.types import Digest, NumericDate, Secret
+from portero.ports import Clock, PasswordHasher, Random, Store
+
+
+class KeyRing(Protocol):
+    """The signing keys in use, opened once and refreshed as their life goes on (`authorization_server.key_ring`)."""
+
+    def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
+        """Sign with the key that signs now: JWS compact, header `alg`, `kid`, `typ`."""
+        ...
+
+    def jwk_set(self) -> bytes:
+        """The public JWK Set as JSON: keys published, signing, and retired but still needed."""
+        ...
+
+    def verify_own(self, token: str, *, typ: str) -> dict[str, Any]:
+        """Verify a token this server issued (signature, `typ`, `iss`), expired or not. Does not check: `exp`, `aud`, revocation.
+
+        Raises:
+            RequestError: `invalid_token`.
+        """
+        ...
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The `alg` values of the published keys, for metadata."""
+        ...
+
+
+class TagKeys(Protocol):
+    """The keys that tag refresh tokens; kept outside the database, rotated by a one-byte id."""
+
+    @property
+    def current(self) -> int: ...
+
+    def get(self, key_id: int) -> Secret[bytes] | None: ...
+
+
+class Telemetry(Protocol):
+    """Counters and logs. Called after the commit; never raises."""
+
+    def record(self, events: Iterable[Event]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The composition root's result."""
+
+    config: Config
+    store: Store
+    clock: Clock
+    random: Random
+    key_ring: KeyRing
+    tag_keys: TagKeys
+    passwords: PasswordHasher
+    telemetry: Telemetry
+
+    def now(self) -> NumericDate:
+        """The current second, once per request."""
+        return NumericDate(int(self.clock.now()))
+
+    def digest(self, secret: Secret[bytes] | Secret[str]) -> Digest:
+        """SHA-256 of a secret: what the store may see."""
+        return sha256_of(secret)

@@ -1,0 +1,1 @@
+"""What people see: plain HTML forms, templates, texts in English and Spanish."""

@@ -1,0 +1,1 @@
+"""How a person proves who they are: the browser session and its cookie."""

@@ -1,0 +1,1 @@
+"""One file per grant_type: request and record → decision."""

@@ -1,0 +1,1 @@
+"""OAuth and OpenID messages: parse requests, render answers; one module per endpoint."""

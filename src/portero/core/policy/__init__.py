@@ -1,0 +1,1 @@
+"""Requirement × principal → verdict, and what a refusal looks like on each wire."""

@@ -1,0 +1,1 @@
+"""What was taken back, until when it matters; cursor, snapshot, staleness."""

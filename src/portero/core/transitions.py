@@ -1,0 +1,383 @@
+"""Load, decide, commit as one step: what decisions see (aggregates), and what they write.
+
+A decision is a pure function `aggregate → Decision`. The store loads the aggregate that a
+key names, runs the function inside its own transaction, applies the writes and returns the
+result; after a conflict it may run the function again. Single use, one live branch and
+"the feed entry stands in the transaction that caused it" follow from that one call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+from portero.core.events import Event
+from portero.core.revocation.entry import FeedEntry, Revocation
+from portero.core.sessions.records import BrowserSession, DeviceSession, Family
+from portero.core.types import ClientId, Digest, FamilyId, Kid, NumericDate, Sid, Subject
+
+A_co = TypeVar("A_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+_NEVER = NumericDate(0)
+
+
+# ── records that are not part of a sign-in ───────────────────────────────────────────
+
+
+class ClientType(Enum):
+    """RFC 6749 §2.1."""
+
+    PUBLIC = "public"
+    CONFIDENTIAL = "confidential"
+
+
+class RefreshProfile(Enum):
+    """What a public client's registration says of its refreshes (a confidential client is always bound)."""
+
+    ATTEMPT = "attempt"
+    PLAIN = "plain"
+
+
+class RotationPolicy(Enum):
+    """When a refresh token is replaced. `NEAR_END` only where the token is bound to a credential or key."""
+
+    ALWAYS = "always"
+    NEAR_END = "near_end"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client (RFC 6749 §2, RFC 7591 names)."""
+
+    client_id: ClientId
+    client_name: str
+    client_type: ClientType
+    token_endpoint_auth_method: str
+    """`none`, `client_secret_basic`, `client_secret_post` or `private_key_jwt`."""
+    secret_digest: Digest | None
+    """SHA-256 of the 256-bit secret Portero generated; `None` for `none` and `private_key_jwt`."""
+    redirect_uris: tuple[str, ...]
+    post_logout_redirect_uris: tuple[str, ...]
+    grant_types: tuple[str, ...]
+    scope: tuple[str, ...]
+    """Scopes it may ask for."""
+    audiences: tuple[str, ...]
+    """Resource indicators its access tokens may carry; all of them when it names none."""
+    refresh_profile: RefreshProfile
+    rotation: RotationPolicy
+    require_pkce: bool
+    first_party: bool
+    allowed_origins: tuple[str, ...] = ()
+    """Browser origins that may call the token and revocation endpoints (CORS)."""
+    jwks: str | None = None
+    """The client's JWK Set as JSON, for `private_key_jwt`."""
+    backchannel_logout_uri: str | None = None
+    enabled: bool = True
+    created: NumericDate = _NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person who can sign in."""
+
+    subject: Subject
+    username: str
+    """As typed; looked up case-folded."""
+    password_hash: str | None
+    """argon2id, PHC string format."""
+    name: str
+    email: str
+    roles: tuple[str, ...]
+    locale: str = ""
+    enabled: bool = True
+    created: NumericDate = _NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class LoginTransaction:
+    """An authorization request waiting for its person, bound to the browser that began it by a cookie."""
+
+    id_digest: Digest
+    """SHA-256 of the transaction cookie's value."""
+    request: str
+    """The validated authorization request, as JSON."""
+    created: NumericDate
+    expires: NumericDate
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationCode:
+    """A code: single use, bound to client, redirect URI and challenge (RFC 6749 §4.1.2, RFC 7636 §4.4)."""
+
+    code_digest: Digest
+    client_id: ClientId
+    redirect_uri: str
+    code_challenge: str | None
+    nonce: str | None
+    scope: tuple[str, ...]
+    resource: tuple[str, ...]
+    subject: Subject
+    browser_session: Digest
+    device_name: str
+    place: str
+    auth_time: NumericDate
+    acr: str
+    amr: tuple[str, ...]
+    created: NumericDate
+    expires: NumericDate
+    claims: str | None = None
+    """The `claims` request parameter (OIDC Core §5.5), as JSON."""
+    dpop_jkt: str | None = None
+    used: NumericDate | None = None
+    sid: Sid | None = None
+    """The device session the first use opened or joined, so that a second use can end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayMark:
+    """A value that may be seen once until `expires`: a client assertion's or a DPoP proof's `jti`."""
+
+    digest: Digest
+    """SHA-256 over the namespace, a zero byte, and the value."""
+    expires: NumericDate
+
+
+class SigningKeyStatus(Enum):
+    """The life of a signing key: published before it signs, kept until its last token has expired."""
+
+    PUBLISHED = "published"
+    SIGNING = "signing"
+    RETIRED = "retired"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A signing key as stored. The private part is sealed under the key-encryption key from the first migration on."""
+
+    kid: Kid
+    alg: str
+    public_jwk: str
+    sealed_private: bytes
+    status: SigningKeyStatus
+    created: NumericDate
+    signs_from: NumericDate
+    retires: NumericDate | None = None
+    remove_after: NumericDate | None = None
+
+
+Record = (
+    BrowserSession
+    | DeviceSession
+    | Family
+    | Client
+    | User
+    | LoginTransaction
+    | AuthorizationCode
+    | ReplayMark
+    | SigningKey
+)
+
+
+# ── what a decision writes ───────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Insert the record, or replace the one with its key."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the record (a no-op where it is gone already)."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Append to the revocation feed, in this very transaction."""
+
+    revocation: Revocation
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Append to the audit trail, in this very transaction."""
+
+    event: Event
+
+
+Write = Put | Delete | Revoke | Audit
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[R_co]):
+    """The writes to commit together, the value to return, and what to count once it is committed."""
+
+    result: R_co
+    writes: tuple[Write, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+# ── keys: what a decision is about; each names the aggregate it loads ────────────────
+
+
+class Key(Generic[A_co]):
+    """Names an aggregate. The closed list is below; a store matches on it."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyAggregate:
+    """One refresh: the family and its device session. Serialized per device session."""
+
+    family: Family | None
+    session: DeviceSession | None
+    browser: BrowserSession | None
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyKey(Key[FamilyAggregate]):
+    family_id: FamilyId
+
+
+@dataclass(frozen=True, slots=True)
+class CodeAggregate:
+    """One code exchange: the code, its browser session, the device session it would join, and its families."""
+
+    code: AuthorizationCode | None
+    browser: BrowserSession | None
+    session: DeviceSession | None
+    """The live device session of that browser session and client; for a used code the one it opened, live or not."""
+    families: tuple[Family, ...]
+    """Live families of `session`, oldest first."""
+    user: User | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeKey(Key[CodeAggregate]):
+    code_digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserAggregate:
+    """A sign-in and the device sessions under it (live ones)."""
+
+    browser: BrowserSession | None
+    sessions: tuple[DeviceSession, ...]
+    user: User | None
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserKey(Key[BrowserAggregate]):
+    id_digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAggregate:
+    session: DeviceSession | None
+    browser: BrowserSession | None
+    user: User | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey(Key[SessionAggregate]):
+    sid: Sid
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectAggregate:
+    """Everything of one person that is live."""
+
+    user: User | None
+    sessions: tuple[DeviceSession, ...]
+    browsers: tuple[BrowserSession, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectKey(Key[SubjectAggregate]):
+    subject: Subject
+
+
+@dataclass(frozen=True, slots=True)
+class UsernameKey(Key[SubjectAggregate]):
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAggregate:
+    client: Client | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey(Key[ClientAggregate]):
+    client_id: ClientId
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsKey(Key[tuple[Client, ...]]):
+    """All registered clients, by `client_id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsersKey(Key[tuple[User, ...]]):
+    """All users, by username. For operators."""
+
+    after: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsKey(Key[tuple[DeviceSession, ...]]):
+    """Live device sessions, newest use first. For operators."""
+
+    subject: Subject | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LoginKey(Key["LoginTransaction | None"]):
+    id_digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayKey(Key["ReplayMark | None"]):
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeysKey(Key[tuple[SigningKey, ...]]):
+    """All signing keys that are not removed, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSlice:
+    """Part of the feed, in order of `n`."""
+
+    epoch: str
+    entries: tuple[FeedEntry, ...]
+    head: int
+    """The highest `n` a subscriber may now take as its cursor: no lower one can appear later."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedKey(Key[FeedSlice]):
+    """Feed entries with `n > after` whose `until` is later than `live_at`, at most `limit`."""
+
+    after: int
+    live_at: NumericDate
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class AuditKey(Key[tuple[Event, ...]]):
+    """The newest audit events, newest first."""
+
+    subject: Subject | None = None
+    limit: int = 100

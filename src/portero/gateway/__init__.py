@@ -1,0 +1,1 @@
+"""The same check once, in front of all services."""

@@ -1,0 +1,1 @@
+"""The Guard: the same check in every service, in every Python framework."""

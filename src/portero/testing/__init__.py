@@ -1,0 +1,1 @@
+"""Public: token factory, fake clock, JWKS server that misbehaves, store conformance."""
