@@ -23,7 +23,7 @@ class Config:
     database: str = "portero.db"
     """A path (SQLite), `memory:` or a `postgresql://` URL."""
     secrets_file: Path = Path("portero.secrets")
-    """Tag keys and key-encryption keys, outside the database, mode 0600. Made on the first start with a new database."""
+    """Tag keys and key-encryption keys, outside the database, mode 0600. Made on a new database's first start."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose `X-Forwarded-For` is believed, for the place of a device and for limits. Empty: none."""
     signing_algorithm: str = "ES256"

@@ -28,7 +28,9 @@ class KeyRing(Protocol):
         ...
 
     def verify_own(self, token: str, *, typ: str) -> dict[str, Any]:
-        """Verify a token this server issued (signature, `typ`, `iss`), expired or not. Does not check: `exp`, `aud`, revocation.
+        """Verify a token this server issued (signature, `typ`, `iss`), expired or not.
+
+        Does not check: `exp`, `aud`, revocation.
 
         Raises:
             RequestError: `invalid_token`.

@@ -193,9 +193,12 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove the record (a no-op where it is gone already)."""
+    """Remove the one record the key names, not its aggregate (a no-op where it is gone already).
 
-    record: Record
+    A browser session, a login transaction or a family that is over is simply removed.
+    """
+
+    key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +238,12 @@ class Key(Generic[A_co]):
 
 @dataclass(frozen=True, slots=True)
 class FamilyAggregate:
-    """One refresh: the family and its device session. Serialized per device session."""
+    """One refresh: the family, its device session and the person. Serialized per device session."""
 
     family: Family | None
     session: DeviceSession | None
-    browser: BrowserSession | None
+    user: User | None
+    """`None` where the session's subject is no person (a client acting for itself)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +286,6 @@ class BrowserKey(Key[BrowserAggregate]):
 @dataclass(frozen=True, slots=True)
 class SessionAggregate:
     session: DeviceSession | None
-    browser: BrowserSession | None
     user: User | None
 
 

@@ -50,7 +50,7 @@ class EndReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BrowserSession:
-    """The sign-in at the authorization server: what its cookie names."""
+    """The sign-in at the authorization server: what its cookie names. Ended means removed."""
 
     id_digest: Digest
     subject: Subject
@@ -60,7 +60,6 @@ class BrowserSession:
     ends: NumericDate
     device: str
     """The browser and system, from the user agent: "Firefox · Linux"."""
-    status: SessionStatus = SessionStatus.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ class TokenRecord:
     attempt_digest: Digest | None = None
     """SHA-256 of the `refresh_attempt` of that first use."""
     successor_box: bytes | None = None
-    """The successor's secret, sealed under a key derived from this token's secret. Erased when the successor is seen."""
+    """The successor's secret, sealed under a key derived from this token's secret; erased when the successor is seen."""
     retries: int = 0
     """How often the same successor was handed out again."""
 
