@@ -100,7 +100,7 @@ class TokenRecord:
     attempt_digest: Digest | None = None
     """SHA-256 of the `refresh_attempt` of that first use."""
     successor_box: bytes | None = None
-    """The successor's secret, sealed under a key derived from this token's secret; erased when the successor is seen."""
+    """The successor's secret, sealed under a key derived from this secret; erased when the successor is seen."""
     retries: int = 0
     """How often the same successor was handed out again."""
 
