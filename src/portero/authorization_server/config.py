@@ -1,15 +1,35 @@
 """The authorization server's settings: frozen, parsed once, every field says what it trades.
 
 Written as TOML (`portero serve --config FILE`), table `[authorization_server]`; durations are
-texts such as `"5m"`. An unknown key or a wrong value stops start-up with a
+texts such as `"5m"`. A few settings that differ from machine to machine may come from the
+environment instead (`ENVIRONMENT`). An unknown key or a wrong value stops start-up with a
 `ConfigurationError` that names the key, the value and what it may be.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from portero.core.durations import EXPECTED as A_DURATION
+from portero.core.durations import parse_duration, render_duration
+from portero.core.errors import ConfigurationError
+
+TABLE = "authorization_server"
+ENVIRONMENT = {
+    "PORTERO_ISSUER": "issuer",
+    "PORTERO_HOST": "host",
+    "PORTERO_PORT": "port",
+    "PORTERO_DATABASE": "database",
+    "PORTERO_SECRETS_FILE": "secrets_file",
+}
+"""Environment variables that win over the file: what differs between machines, never a lifetime or a policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +40,7 @@ class Config:
     """The external URL, exactly as tokens carry it. Never guessed from request headers."""
     host: str = "127.0.0.1"
     port: int = 9000
+    """0: a free one, which the listening message names."""
     database: str = "portero.db"
     """A path (SQLite), `memory:` or a `postgresql://` URL."""
     secrets_file: Path = Path("portero.secrets")
@@ -53,3 +74,281 @@ class Config:
     brand_color: str = "#2f5d50"
     """Six-digit hex colour of buttons and links."""
     languages: tuple[str, ...] = ("en", "es")
+    access_log: bool = False
+    """One line per request (method, path, status, milliseconds; never a query string). Off: only events and errors."""
+    metrics_networks: tuple[str, ...] = ()
+    """Networks of peers that may read `/metrics` directly. Empty: nobody, and the path is not found."""
+    drain_timeout: timedelta = timedelta(seconds=10)
+    """How long a stop waits for the requests that run."""
+
+
+def load_config(path: Path | None, *, environ: Mapping[str, str]) -> Config:
+    """Read the settings: defaults, then the file's table, then the environment; checked as a whole.
+
+    Relative paths in the file are relative to the file's folder, so that every command finds the
+    same database from everywhere; those from the environment are relative to the working folder.
+
+    Args:
+        path: a TOML file, or `None` for the defaults.
+        environ: the process environment.
+
+    Raises:
+        ConfigurationError: names the dotted key, its value and what it may be.
+    """
+    config = Config()
+    if path is not None:
+        config = _anchored(parse_config(_table_of(path)), path.resolve().parent)
+    for variable, name in ENVIRONMENT.items():
+        text = environ.get(variable)
+        if text is None:
+            continue
+        value: object = int(text) if name == "port" and text.isascii() and text.isdigit() else text
+        config = replace(config, **{name: _read(name, value, setting=variable)})
+    check_config(config)
+    return config
+
+
+def parse_config(table: Mapping[str, object]) -> Config:
+    """Read the table `[authorization_server]`, value by value.
+
+    Does not check: what several settings mean together (`check_config`).
+
+    Raises:
+        ConfigurationError: an unknown key, or a value of the wrong shape.
+    """
+    known = {field.name for field in fields(Config)}
+    for key in table:
+        if key not in known:
+            raise unknown_key(f"{TABLE}.{key}", key, known)
+    return Config(**{key: _read(key, value, setting=f"{TABLE}.{key}") for key, value in table.items()})
+
+
+def unknown_key(setting: str, key: str, known: set[str]) -> ConfigurationError:
+    """Make the error for a key nobody reads, with the nearest known one."""
+    from difflib import get_close_matches  # start-up without a mistake does not pay for it
+
+    near = get_close_matches(key, sorted(known), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(sorted(known))}"
+    return ConfigurationError(setting, "(unknown key)", f"no such setting; {hint}")
+
+
+def check_config(config: Config) -> None:
+    """Check every value's range, and what the settings mean together.
+
+    Raises:
+        ConfigurationError: the first one that is wrong.
+    """
+    _check_issuer(config.issuer)
+    _check(0 <= config.port <= 65535, "port", config.port, "a port number from 0 (a free one) to 65535")
+    _check(bool(config.host), "host", config.host, "an address to listen on, such as 127.0.0.1 or 0.0.0.0")
+    _check_database(config.database)
+    for name in ("trusted_proxies", "metrics_networks"):
+        for network in getattr(config, name):
+            _check_network(name, network)
+    _check(
+        config.signing_algorithm in SIGNING_ALGORITHMS,
+        "signing_algorithm",
+        config.signing_algorithm,
+        f"it may be {', '.join(SIGNING_ALGORITHMS)}",
+    )
+    _check(
+        0 <= config.access_token_jitter <= 0.5, "access_token_jitter", config.access_token_jitter, "it may be 0 to 0.5"
+    )
+    for name, (shortest, longest) in _RANGES.items():
+        value: timedelta = getattr(config, name)
+        limits = f"it may be from {render_duration(shortest)} to {render_duration(longest)}"
+        _check(shortest <= value <= longest, name, render_duration(value), limits)
+    for shorter, longer, strict in _ORDER:
+        low, high = getattr(config, shorter), getattr(config, longer)
+        relation = "shorter than" if strict else "at most"
+        expected = f"it must be {relation} {longer}, which is {render_duration(high)}"
+        _check(low < high or (low == high and not strict), shorter, render_duration(low), expected)
+    _check("openid" in config.scopes, "scopes", list(config.scopes), "'openid' must be among them (OIDC Core §3.1.2.1)")
+    for scope in config.scopes:
+        _check(_SCOPE.fullmatch(scope) is not None, "scopes", scope, "a scope is printable ASCII (RFC 6749 §3.3)")
+    _check(
+        re.fullmatch(r"#[0-9a-fA-F]{6}", config.brand_color) is not None,
+        "brand_color",
+        config.brand_color,
+        "a colour of six hex digits, such as '#2f5d50'",
+    )
+    name = config.brand_name
+    _check(0 < len(name) <= 60 and name.isprintable(), "brand_name", name, "1 to 60 printable characters")
+    for language in config.languages:
+        _check(language in LANGUAGES, "languages", language, f"there are texts in {', '.join(LANGUAGES)}")
+    _check(bool(config.languages), "languages", [], f"at least one of {', '.join(LANGUAGES)}")
+
+
+SIGNING_ALGORITHMS = ("ES256", "RS256", "Ed25519")
+LANGUAGES = ("en", "es")
+
+# RFC 6749 §3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+_SECOND, _MINUTE, _HOUR, _DAY = (timedelta(seconds=n) for n in (1, 60, 3600, 86400))
+_RANGES = {
+    "access_token_lifetime": (5 * _SECOND, _DAY),
+    "refresh_token_lifetime": (10 * _SECOND, 400 * _DAY),
+    "session_lifetime": (10 * _SECOND, 400 * _DAY),
+    "idle_lifetime": (10 * _SECOND, 400 * _DAY),
+    "browser_session_lifetime": (10 * _SECOND, 400 * _DAY),
+    "code_lifetime": (5 * _SECOND, 10 * _MINUTE),  # RFC 6749 §4.1.2: at most ten minutes
+    "login_lifetime": (_MINUTE, _DAY),
+    "id_token_lifetime": (5 * _SECOND, _DAY),
+    "leeway": (0 * _SECOND, 5 * _MINUTE),
+    "key_publish_ahead": (0 * _SECOND, 30 * _DAY),
+    "drain_timeout": (0 * _SECOND, _HOUR),
+}
+_ORDER = (
+    ("access_token_lifetime", "refresh_token_lifetime", True),
+    ("refresh_token_lifetime", "session_lifetime", False),
+    ("idle_lifetime", "session_lifetime", False),
+    ("code_lifetime", "login_lifetime", False),
+)
+
+
+def _table_of(path: Path) -> Mapping[str, object]:
+    import tomllib  # a server without a file does not pay for it
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError("--config", str(path), f"a readable TOML file ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError("--config", str(path), f"a TOML file ({error})") from error
+    if TABLE not in document:
+        raise ConfigurationError("--config", str(path), f"a file with the table [{TABLE}]")
+    for key in document:
+        # Absent configuration never means unchecked: a misspelt table would be a file that sets nothing.
+        if key not in (TABLE, *_OTHER_TABLES):
+            raise unknown_key(key, key, {TABLE, *_OTHER_TABLES})
+    table = document[TABLE]
+    if not isinstance(table, dict):
+        raise ConfigurationError(TABLE, table, f"a table, [{TABLE}]")
+    return table
+
+
+_OTHER_TABLES = ("layout", "issuers", "roles", "services", "gateway")
+"""Tables of the manifest (`portero.toml`), which may share the file."""
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    database = config.database
+    if database != MEMORY and "://" not in database:
+        database = str(folder / database)
+    return replace(config, database=database, secrets_file=folder / config.secrets_file)
+
+
+MEMORY = "memory:"
+
+
+def _read(name: str, value: object, *, setting: str) -> Any:
+    default = getattr(_DEFAULTS, name)
+    for kind, read in _READERS:
+        if isinstance(default, kind):
+            return read(setting, value)
+    raise AssertionError(f"a setting of a kind nobody reads: {name}")
+
+
+def _text(setting: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(setting, value, "a text")
+    return value
+
+
+def _path(setting: str, value: object) -> Path:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(setting, value, "the path of a file, as a text")
+    return Path(value)
+
+
+def _boolean(setting: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(setting, value, "true or false")
+    return value
+
+
+def _integer(setting: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigurationError(setting, value, "a whole number")
+    return value
+
+
+def _number(setting: str, value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ConfigurationError(setting, value, "a number")
+    return float(value)
+
+
+def _duration(setting: str, value: object) -> timedelta:
+    if not isinstance(value, str):
+        raise ConfigurationError(setting, value, A_DURATION)
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise ConfigurationError(setting, value, str(error)) from error
+
+
+def _texts(setting: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ConfigurationError(setting, value, "a list of texts")
+    if len(set(value)) != len(value):
+        raise ConfigurationError(setting, value, "a list of texts, each of them once")
+    return tuple(value)
+
+
+_DEFAULTS = Config()
+_READERS: tuple[tuple[type, Callable[[str, object], object]], ...] = (
+    (bool, _boolean),  # before int: a bool is one
+    (int, _integer),
+    (float, _number),
+    (str, _text),
+    (Path, _path),
+    (timedelta, _duration),
+    (tuple, _texts),
+)
+
+
+def _check(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ConfigurationError(f"{TABLE}.{name}", value, expected)
+
+
+def _check_issuer(issuer: str) -> None:
+    # RFC 8414 §2: https, no query, no fragment. http only where the wire is the machine itself.
+    expected = "an https:// URL without path, query, fragment or trailing slash (http:// only for a loopback host)"
+    try:
+        url = urlsplit(issuer)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        raise ConfigurationError(f"{TABLE}.issuer", issuer, expected) from None
+    allowed = url.scheme == "https" or (url.scheme == "http" and is_loopback(host or ""))
+    plain = not (url.path or url.query or url.fragment or url.username is not None or "?" in issuer or "#" in issuer)
+    _check(allowed and plain and bool(host) and issuer.isascii() and issuer.isprintable(), "issuer", issuer, expected)
+    _check(issuer == issuer.lower() and " " not in issuer, "issuer", issuer, "scheme and host in lower case")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this machine itself (RFC 8252 §7.3, RFC 6761 §6.3)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_database(database: str) -> None:
+    expected = "a path (SQLite), 'memory:' or a postgresql:// URL"
+    scheme, separator, _ = database.partition("://")
+    # The URL may carry a password: the message names the scheme only.
+    _check(not separator or scheme == "postgresql", "database", f"{scheme}://…", expected)
+    _check(bool(database) and (separator != "" or not database.endswith("/")), "database", database, expected)
+
+
+def _check_network(name: str, network: str) -> None:
+    try:
+        ipaddress.ip_network(network)
+    except ValueError as error:
+        expected = "networks such as '10.0.0.0/8' or '192.0.2.7' (host bits zero)"
+        raise ConfigurationError(f"{TABLE}.{name}", network, expected) from error
