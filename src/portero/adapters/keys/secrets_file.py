@@ -4,7 +4,8 @@ It holds three sets of 32-byte keys, each rotated by a one-byte id:
 
 - `tag_keys` authenticate refresh tokens (design §3.2). Without them every refresh token ever issued is invalid.
 - `key_encryption_keys` seal the private signing keys in the database. Without them no token can be signed.
-- `purpose_roots` give, by HKDF (RFC 5869), one key per purpose: CSRF tokens, DPoP nonces. Nothing lasting depends on them.
+- `purpose_roots` give, by HKDF (RFC 5869), one key per purpose: CSRF tokens, DPoP nonces. Nothing lasting
+  depends on them.
 
 So a dump of the database forges and opens nothing. The file is made only for a database that has
 no signing key yet: a missing file beside a used database is a mistake to report, and never to
@@ -68,7 +69,7 @@ class Secrets:
     purpose_roots: SecretKeys
 
     def purpose_key(self, purpose: str) -> Secret[bytes]:
-        """Derive the 32-byte key of one purpose, such as `"csrf"`; equal for all replicas, unlike any other purpose's."""
+        """Derive the 32-byte key of one purpose, such as `"csrf"`: the same for all replicas, no other purpose's."""
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -150,7 +151,7 @@ def rotate_secret(path: Path, kind: SecretKind, *, random: Random) -> int:
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         secrets = read_secrets(path)
-        keys = {each: getattr(secrets, each.value) for each in SecretKind}
+        keys: dict[SecretKind, SecretKeys] = {each: getattr(secrets, each.value) for each in SecretKind}
         new_id = max(keys[kind].keys) + 1
         if new_id > 255:
             raise ConfigurationError(SETTING, str(path), f"all 255 ids of {kind.value} are used")
