@@ -1,0 +1,5 @@
+"""The demo: an authorization server, two services in two frameworks, and a single-page app, as a team would run them.
+
+`make demo` starts them as separate processes on this machine; `make demo CHECK=1` walks the twelve steps of the
+story in headless Chromium. Everything the demo keeps lies in `.demo/`.
+"""

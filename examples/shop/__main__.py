@@ -1,0 +1,149 @@
+"""`make demo`: start everything, say where, stop on Ctrl-C. `CHECK=1`: walk the twelve steps headlessly instead."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from examples.shop.processes import Program, Programs, StartFailed
+from examples.shop.settings import PEOPLE, Settings, free_ports, port_is_free
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYOUTS = ("middleware",)
+ENGINES: tuple[str, ...] = ()
+STORES = ("memory",)
+PORTS = (9000, 8101, 8102, 8080)
+READY_WITHIN = 30.0
+
+
+class Usage(Exception):
+    """A variable of the call has a value it may not have."""
+
+
+def choice(name: str, valid: tuple[str, ...], default: str) -> str:
+    """Read a variable that has a closed list of values; empty means the default."""
+    value = os.environ.get(name, "") or default
+    if value and value not in valid:
+        raise Usage(f"{name}={value} is not known. Valid: {', '.join(valid) or '(none yet)'}")
+    return value
+
+
+def settings(folder: Path, *, own_ports: bool) -> Settings:
+    """Fixed ports for people, free ones for a check."""
+    layout = choice("LAYOUT", LAYOUTS, "middleware")
+    choice("ENGINE", ENGINES, "")
+    store = choice("STORE", STORES, "memory")
+    if own_ports:
+        ports = free_ports(4)
+    else:
+        ports = list(PORTS)
+        taken = [str(port) for port in ports if not port_is_free(port)]
+        if taken:
+            raise Usage(f"port {', '.join(taken)} of localhost is taken. Stop what listens there (or: make demo CHECK=1)")
+    return Settings(str(folder), *ports, feed_secret=secrets.token_urlsafe(32), layout=layout, store=store)
+
+
+def start(shop: Settings, programs: Programs) -> dict[str, Program]:
+    """Start the four programs and wait until all answer."""
+    environment = {"SHOP": shop.dump(), "PYTHONUNBUFFERED": "1"}
+
+    def program(name: str) -> Program:
+        arguments = [sys.executable, "-m", f"examples.shop.{name}"]
+        return programs.add(Program(name, arguments, environment=environment, log=shop.path / f"{name}.log"))
+
+    running = {"authorization": program("authorization"), "page": program("page_server")}
+    deadline = time.monotonic() + READY_WITHIN
+    running["authorization"].wait_until_answers(f"{shop.issuer}/readyz", within=READY_WITHIN)
+    running["orders"] = program("orders")
+    running["inventory"] = program("inventory")
+    for name, url in (("orders", shop.orders), ("inventory", shop.inventory), ("page", shop.page)):
+        running[name].wait_until_answers(f"{url}/readyz", within=max(1.0, deadline - time.monotonic()))
+    return running
+
+
+def announce(shop: Settings) -> None:
+    """Say where everything is and who can sign in."""
+    lines = [
+        "",
+        "  Portero, the demo                          layout: " + shop.layout,
+        "",
+        f"  the shop (open this)   {shop.page}",
+        f"  authorization server   {shop.issuer}      devices: {shop.issuer}/account",
+        f"  orders (FastAPI)       {shop.orders}",
+        f"  inventory (Flask)      {shop.inventory}",
+        "",
+        "  sign in as             " + PEOPLE[0].username.ljust(8) + PEOPLE[0].password,
+        *("                         " + one.username.ljust(8) + one.password for one in PEOPLE[1:]),
+        "",
+        f"  logs in {shop.folder}      Ctrl-C stops everything",
+        "",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def wait_for_the_end(programs: Programs) -> int:
+    """Until Ctrl-C, or until a program dies."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    while not stop.wait(0.5):
+        dead = programs.first_dead()
+        if dead is not None:
+            print(f"{dead.name} ended by itself; see {dead.log}", file=sys.stderr)
+            return 1
+    print("\nstopping …", flush=True)
+    return 0
+
+
+def check(shop: Settings) -> int:
+    """Walk the story in headless Chromium; its lines go straight to our output."""
+    return subprocess.run(["node", str(ROOT / "examples/shop/check.mjs")], env={**os.environ, "SHOP": shop.dump()}, check=False).returncode
+
+
+def main() -> int:
+    checking = bool(os.environ.get("CHECK", ""))
+    try:
+        if checking:
+            folder = Path(tempfile.mkdtemp(prefix="portero-demo-"))
+        else:
+            folder = ROOT / ".demo"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+        shop = settings(folder, own_ports=checking)
+    except Usage as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    # A signal during start-up ends the block below, which ends what was started.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    try:
+        with Programs() as programs:
+            start(shop, programs)
+            if checking:
+                return check(shop)
+            announce(shop)
+            return wait_for_the_end(programs)
+    except StartFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if checking:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Serves the single-page app, and the demo's own controls: time passes, an operator ends sessions.
+
+The controls run Portero's command line beside the running server, as an operator would. They take only
+requests that carry the page's own header from the page's own origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from examples.shop.settings import CLIENT_ID, INVENTORY, ORDERS, Settings
+from portero.testing.shared_clock import SharedClock
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE.parents[1] / "clients/browser/dist"
+MINUTES = 6
+
+
+def app(shop: Settings) -> Starlette:
+    clock = SharedClock(shop.clock_file)
+    policy = (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        f"connect-src 'self' {shop.issuer} {shop.orders} {shop.inventory}; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+    async def index(request: Request) -> Response:
+        return FileResponse(HERE / "page/index.html", headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+
+    async def config(request: Request) -> Response:
+        return JSONResponse(
+            {
+                "issuer": shop.issuer,
+                "clientId": CLIENT_ID,
+                "services": {
+                    "orders": {"url": shop.orders, "framework": "FastAPI", "audience": ORDERS},
+                    "inventory": {"url": shop.inventory, "framework": "Flask", "audience": INVENTORY},
+                },
+                "layout": shop.layout,
+                "store": shop.store,
+            }
+        )
+
+    async def control(request: Request) -> Response:
+        if request.headers.get("x-demo") != "1" or request.headers.get("origin") != shop.page:
+            return JSONResponse({"error": "the demo's controls belong to its own page"}, status_code=403)
+        match request.path_params["name"]:
+            case "time":
+                return JSONResponse({"offset": clock.advance(MINUTES * 60)})
+            case "now":
+                return JSONResponse({"now": clock.now()})
+            case "end":
+                sid = str((await request.json())["sid"])
+                return await operator(shop, "sessions", "end", sid)
+            case "everywhere":
+                username = str((await request.json())["username"])
+                return await operator(shop, "sessions", "end", "--user", username)
+            case "devices":
+                return await operator(shop, "sessions", "list", "--json")
+        return JSONResponse({"error": "no such control"}, status_code=404)
+
+    async def ready(request: Request) -> Response:
+        return JSONResponse({"ready": True})
+
+    return Starlette(
+        routes=[
+            Route("/readyz", ready),
+            Route("/config.json", config),
+            Route("/demo/{name}", control, methods=["POST"]),
+            Mount("/portero", StaticFiles(directory=LIBRARY)),
+            Route("/", index),
+            Route("/callback", index),
+            Route("/inventory", index),
+            Mount("/", StaticFiles(directory=HERE / "page")),
+        ]
+    )
+
+
+async def operator(shop: Settings, *arguments: str) -> Response:
+    """Run `portero …` beside the server, on the same database."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "portero.cli", *arguments, "--config", str(shop.config_file),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    if process.returncode != 0:
+        return JSONResponse({"error": err.decode(errors="replace").strip()}, status_code=500)
+    answer: Any = out.decode(errors="replace").strip()
+    try:
+        answer = json.loads(answer)
+    except ValueError:
+        pass
+    return JSONResponse({"ok": answer})
+
+
+if __name__ == "__main__":
+    here = Settings.load()
+    uvicorn.run(app(here), host="127.0.0.1", port=here.page_port, log_level="warning", access_log=False)
