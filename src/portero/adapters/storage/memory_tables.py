@@ -1,0 +1,249 @@
+"""The records of the in-memory store, and the aggregates read from them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from typing import Any, assert_never
+
+from portero.core.sessions.records import BrowserSession, DeviceSession, Family, SessionStatus
+from portero.core.transitions import (
+    AuthorizationCode,
+    BrowserAggregate,
+    BrowserKey,
+    Client,
+    ClientAggregate,
+    ClientKey,
+    ClientsKey,
+    CodeAggregate,
+    CodeKey,
+    FamilyAggregate,
+    FamilyKey,
+    Key,
+    LoginKey,
+    LoginTransaction,
+    Put,
+    Record,
+    ReplayKey,
+    ReplayMark,
+    SessionAggregate,
+    SessionKey,
+    SessionsKey,
+    SigningKey,
+    SigningKeysKey,
+    SigningKeyStatus,
+    SubjectAggregate,
+    SubjectKey,
+    User,
+    UsernameKey,
+    UsersKey,
+    Write,
+)
+from portero.core.types import Subject
+
+Identity = tuple[str, Hashable]
+
+
+def identity_of(record: Record) -> Identity:
+    """The table and primary key of a record."""
+    match record:
+        case BrowserSession():
+            return "browser", record.id_digest
+        case DeviceSession():
+            return "session", record.sid
+        case Family():
+            return "family", record.id
+        case Client():
+            return "client", record.client_id
+        case User():
+            return "user", record.subject
+        case LoginTransaction():
+            return "login", record.id_digest
+        case AuthorizationCode():
+            return "code", record.code_digest
+        case ReplayMark():
+            return "replay", record.digest
+        case SigningKey():
+            return "signing_key", record.kid
+        case _:
+            assert_never(record)
+
+
+def identity_named(key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey) -> Identity:
+    """The table and primary key of the record that a `Delete` names."""
+    match key:
+        case BrowserKey():
+            return "browser", key.id_digest
+        case LoginKey():
+            return "login", key.id_digest
+        case FamilyKey():
+            return "family", key.family_id
+        case CodeKey():
+            return "code", key.code_digest
+        case ReplayKey():
+            return "replay", key.digest
+        case _:
+            assert_never(key)
+
+
+class Tables:
+    """Every record by identity, with the indexes that aggregates need. Not safe without the store's lock."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, dict[Hashable, Any]] = defaultdict(dict)
+        self._children: dict[Identity, set[Identity]] = defaultdict(set)
+        self._usernames: dict[str, Subject] = {}
+
+    def get(self, identity: Any) -> Record | None:
+        table, key = identity
+        found: Record | None = self._records[table].get(key)
+        return found
+
+    def check(self, writes: tuple[Write, ...]) -> None:
+        """Refuse what a database's constraints would refuse, before anything is written.
+
+        Raises:
+            ValueError: a family without its device session, or a user name that is taken.
+        """
+        put = [w.record for w in writes if isinstance(w, Put)]
+        new_sessions = {r.sid for r in put if isinstance(r, DeviceSession)}
+        for record in put:
+            if (
+                isinstance(record, Family)
+                and record.sid not in new_sessions
+                and record.sid not in self._records["session"]
+            ):
+                raise ValueError("a family needs its device session")
+            if isinstance(record, User) and (
+                self._usernames.get(record.username.casefold(), record.subject) != record.subject
+            ):
+                raise ValueError("the user name is taken")
+
+    def put(self, record: Record) -> None:
+        identity = identity_of(record)
+        old = self.get(identity)
+        if old is not None:
+            self._unlink(old, identity)
+        self._records[identity[0]][identity[1]] = record
+        for parent in _parents(record):
+            self._children[parent].add(identity)
+        if isinstance(record, User):
+            self._usernames[record.username.casefold()] = record.subject
+
+    def delete(self, key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey) -> None:
+        self.remove(identity_named(key))
+
+    def remove(self, identity: Any) -> None:
+        """Remove one record, and with a device session its families. A no-op where it is gone."""
+        record = self._records[identity[0]].pop(identity[1], None)
+        if record is None:
+            return
+        self._unlink(record, identity)
+        if isinstance(record, DeviceSession):
+            for family in list(self._children[identity]):
+                self.remove(family)
+
+    def _unlink(self, record: Record, identity: Identity) -> None:
+        for parent in _parents(record):
+            self._children[parent].discard(identity)
+        if isinstance(record, User):
+            self._usernames.pop(record.username.casefold(), None)
+
+    def load(self, key: Key[Any]) -> Any:
+        """The aggregate that `key` names."""
+        match key:
+            case FamilyKey():
+                family = self._records["family"].get(key.family_id)
+                session = self._records["session"].get(family.sid) if family else None
+                return FamilyAggregate(family, session, self._user(session))
+            case CodeKey():
+                return self._code(key)
+            case BrowserKey():
+                browser = self._records["browser"].get(key.id_digest)
+                sessions = self._live_sessions(("browser", key.id_digest))
+                return BrowserAggregate(browser, sessions, self._user(browser))
+            case SessionKey():
+                session = self._records["session"].get(key.sid)
+                return SessionAggregate(session, self._user(session))
+            case SubjectKey():
+                return self._subject(key.subject)
+            case UsernameKey():
+                subject = self._usernames.get(key.username.casefold())
+                return self._subject(subject) if subject is not None else SubjectAggregate(None, (), ())
+            case ClientKey():
+                return ClientAggregate(self._records["client"].get(key.client_id))
+            case ClientsKey():
+                return tuple(sorted(self._records["client"].values(), key=lambda c: c.client_id))
+            case UsersKey():
+                after = key.after.casefold()
+                users = [u for u in self._records["user"].values() if u.username.casefold() > after]
+                return tuple(sorted(users, key=lambda u: u.username.casefold())[: key.limit])
+            case SessionsKey():
+                return self._sessions(key)
+            case LoginKey():
+                return self._records["login"].get(key.id_digest)
+            case ReplayKey():
+                return self._records["replay"].get(key.digest)
+            case SigningKeysKey():
+                kept = (k for k in self._records["signing_key"].values() if k.status is not SigningKeyStatus.REMOVED)
+                return tuple(sorted(kept, key=lambda k: (k.created, k.kid)))
+            case _:
+                raise TypeError(f"no aggregate is named by {type(key).__name__}")
+
+    def _code(self, key: CodeKey) -> CodeAggregate:
+        code: AuthorizationCode | None = self._records["code"].get(key.code_digest)
+        if code is None:
+            return CodeAggregate(None, None, None, (), None)
+        if code.sid is not None:
+            session = self._records["session"].get(code.sid)
+        else:
+            under = self._live_sessions(("browser", code.browser_session))
+            session = next((s for s in reversed(under) if s.client_id == code.client_id), None)
+        families: tuple[Family, ...] = ()
+        if session is not None:
+            found = self._all("family", self._children[("session", session.sid)])
+            live = (f for f in found if f.status is SessionStatus.ACTIVE)
+            families = tuple(sorted(live, key=lambda f: (f.created, f.id)))
+        browser = self._records["browser"].get(code.browser_session)
+        return CodeAggregate(code, browser, session, families, self._records["user"].get(code.subject))
+
+    def _subject(self, subject: Subject) -> SubjectAggregate:
+        browsers = self._all("browser", self._children[("user", subject)])
+        return SubjectAggregate(
+            self._records["user"].get(subject),
+            self._live_sessions(("user", subject)),
+            tuple(sorted(browsers, key=lambda b: (b.auth_time, b.id_digest))),
+        )
+
+    def _sessions(self, key: SessionsKey) -> tuple[DeviceSession, ...]:
+        if key.subject is not None:
+            sessions: Iterable[DeviceSession] = self._live_sessions(("user", key.subject))
+        else:
+            sessions = (s for s in self._records["session"].values() if s.status is SessionStatus.ACTIVE)
+        ordered = sorted(sorted(sessions, key=lambda s: s.sid), key=lambda s: s.last_seen, reverse=True)
+        return tuple(ordered[: key.limit])
+
+    def _user(self, owner: BrowserSession | DeviceSession | None) -> User | None:
+        return self._records["user"].get(owner.subject) if owner is not None else None
+
+    def _live_sessions(self, parent: Identity) -> tuple[DeviceSession, ...]:
+        live = (s for s in self._all("session", self._children[parent]) if s.status is SessionStatus.ACTIVE)
+        return tuple(sorted(live, key=lambda s: (s.created, s.sid)))
+
+    def _all(self, table: str, identities: Iterable[Identity]) -> list[Any]:
+        return [self._records[table][key] for kind, key in identities if kind == table]
+
+
+def _parents(record: Record) -> tuple[Identity, ...]:
+    """What an aggregate finds the record under."""
+    match record:
+        case DeviceSession(browser_session=None):
+            return (("user", record.subject),)
+        case DeviceSession():
+            return (("user", record.subject), ("browser", record.browser_session))
+        case BrowserSession():
+            return (("user", record.subject),)
+        case Family():
+            return (("session", record.sid),)
+        case _:
+            return ()
