@@ -76,6 +76,8 @@ class Client:
     backchannel_logout_uri: str | None = None
     enabled: bool = True
     created: NumericDate = _NEVER
+    dpop_bound_access_tokens: bool = False
+    """Every token request of this client carries a DPoP proof (RFC 9449 §5.2)."""
 
 
 @dataclass(frozen=True, slots=True)
