@@ -23,8 +23,16 @@ LOGGER = "portero"
 FIELDS = "portero_fields"
 """The attribute of a log record that carries our own members, a mapping of short texts and numbers."""
 
-_ALARMS = frozenset({EventName.REFRESH_REUSED, EventName.REFRESH_AHEAD, EventName.CODE_REUSED})
-"""What an operator should look at: logged as a warning."""
+_LEVELS = {
+    # What an operator should look at.
+    EventName.REFRESH_REUSED: logging.WARNING,
+    EventName.REFRESH_AHEAD: logging.WARNING,
+    EventName.CODE_REUSED: logging.WARNING,
+    # Thousands a second on a busy server: the counters tell of them.
+    EventName.TOKEN_ISSUED: logging.DEBUG,
+    EventName.REFRESH_ROTATED: logging.DEBUG,
+    EventName.REFRESH_UNCHANGED: logging.DEBUG,
+}
 
 
 class JsonFormatter(logging.Formatter):
@@ -56,10 +64,16 @@ def configure_logging(*, level: int = logging.INFO) -> None:
 
 
 def log(
-    message: str, *, level: int = logging.INFO, exc_info: BaseException | None = None, **fields: str | float
+    message: str,
+    fields: Mapping[str, str | float] | None = None,
+    *,
+    level: int = logging.INFO,
+    error: BaseException | None = None,
 ) -> None:
-    """Write one line with members of its own."""
-    logging.getLogger(LOGGER).log(level, message, exc_info=exc_info, extra={FIELDS: fields})
+    """Write one line with members of its own; an `error` adds its traceback."""
+    logger = logging.getLogger(LOGGER)
+    if logger.isEnabledFor(level):
+        logger.log(level, message, exc_info=error, extra={FIELDS: fields or {}})
 
 
 class LogTelemetry:
@@ -76,10 +90,9 @@ class LogTelemetry:
         try:
             self.counters.count_events(events)
             for event in events:
-                level = logging.WARNING if event.name in _ALARMS else logging.INFO
-                log(event.name.value, level=level, **_fields_of(event))
+                log(event.name.value, _fields_of(event), level=_LEVELS.get(event.name, logging.INFO))
         except Exception as error:  # telemetry must not fail the request it tells of: it is committed already
-            log("an event could not be recorded", level=logging.ERROR, exc_info=error)
+            log("an event could not be recorded", level=logging.ERROR, error=error)
 
 
 def _fields_of(event: Event) -> dict[str, str | float]:
