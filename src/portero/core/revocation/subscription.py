@@ -1,0 +1,216 @@
+"""Following an issuer's revocations: snapshot, then stream, resumed after any cut (design §3.3).
+
+A state machine without I/O. A driver asks `next_step()`, does it, and reports what came
+(`took_snapshot`, `took_event`) or that it failed (`broke`). Nothing is lost on the way:
+
+- the cursor moves only with what was taken in, so that a resumed stream starts right after it;
+- taking an entry in twice changes nothing, so that overlap is harmless;
+- an unknown epoch (the issuer's database was restored) means a new snapshot, and what was
+  known before stays known until its time;
+- a stream that is silent for longer than `stale_after` is given up, because a half-open
+  connection never says that it is dead.
+
+Randomness for the back-off is an argument; so is time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from portero.core.revocation.entry import Revocation, RevokedKind
+from portero.core.revocation.staleness import Freshness
+from portero.core.revocation.subscription_set import RevokedSet
+from portero.core.revocation.subscription_stream import StreamEvent
+from portero.core.types import Issuer, NumericDate
+
+SHORTEST_BACKOFF = 0.2
+"""Seconds before the first retry, times 0.5 to 1.5."""
+LONGEST_BACKOFF = 5.0
+"""Half of the default `stale_after`: an issuer that is back is found before routes refuse."""
+
+
+class NotAFeed(Exception):
+    """What came is not what design §3.3 says: the answer is thrown away, nothing of it is taken in twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot:
+    """Do `GET /revocations/snapshot`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Do `GET /revocations/stream?after=<after>` and report each event."""
+
+    after: str
+
+
+Step = TakeSnapshot | Follow
+
+
+@dataclass(frozen=True, slots=True)
+class Resnapshot:
+    """The stream is of another epoch: leave it and ask for the next step."""
+
+
+class Subscription:
+    """One issuer's feed, as one subscriber knows it.
+
+    Args:
+        issuer: whose feed this is; entries of others are left out.
+        stale_after: seconds of silence after which knowledge counts as stale.
+    """
+
+    __slots__ = ("_epoch", "_failures", "_n", "freshness", "issuer", "problem", "revoked", "stale_after")
+
+    def __init__(self, issuer: Issuer, *, stale_after: float) -> None:
+        self.issuer = issuer
+        self.stale_after = stale_after
+        self.revoked = RevokedSet(issuer)
+        self.freshness = Freshness()
+        self.problem = ""
+        """Why the last step failed, for the log and the readiness probe; empty while all is well."""
+        self._epoch: str | None = None
+        self._n = -1
+        self._failures = 0
+
+    @property
+    def cursor(self) -> str | None:
+        """Where the stream resumes; `None` before the first snapshot."""
+        return None if self._epoch is None else f"{self._epoch}:{self._n}"
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether anything is known at all."""
+        return self.freshness.known_at != -math.inf
+
+    def stale(self, monotonic: float) -> bool:
+        """Whether a route that says `when_stale = "deny"` refuses now."""
+        return monotonic - self.freshness.known_at > self.stale_after
+
+    def next_step(self) -> Step:
+        """What to do now."""
+        cursor = self.cursor
+        return TakeSnapshot() if cursor is None else Follow(cursor)
+
+    def took_snapshot(self, body: bytes, *, asked_at: float, now: NumericDate) -> list[Revocation]:
+        """Take in a snapshot's body; return what was new.
+
+        Args:
+            body: JSON, `{"cursor", "time", "entries": [...]}`.
+            asked_at: monotonic time before the request was sent.
+            now: wall-clock second, for forgetting what is over.
+
+        Raises:
+            NotAFeed: nothing was taken in.
+        """
+        document = _object(body)
+        epoch, n = _cursor(document.get("cursor"))
+        entries = document.get("entries")
+        if not isinstance(entries, list):
+            raise NotAFeed("a snapshot without entries")
+        revocations = [_revocation(entry) for entry in entries]
+        self.revoked.prune(now)
+        new = [revocation for revocation in revocations if self.revoked.add(revocation)]
+        self._epoch, self._n = epoch, n
+        self.freshness.snapshot(asked_at=asked_at)
+        self._went_well()
+        return new
+
+    def connected(self) -> None:
+        """The stream was opened."""
+        self.freshness.connected()
+
+    def took_event(self, event: StreamEvent, *, arrived: float, now: NumericDate) -> list[Revocation] | Resnapshot:
+        """Take in one event of the stream; return what was new, or that the stream must be left.
+
+        Args:
+            event: complete.
+            arrived: monotonic time at which it was read.
+            now: wall-clock second.
+
+        Raises:
+            NotAFeed: nothing of the event was taken in.
+        """
+        if event.event not in {"revocation", "heartbeat"}:
+            return []
+        document = _object(event.data)
+        epoch, n = _cursor(document.get("cursor"))
+        if epoch != self._epoch:
+            self._epoch = None
+            return Resnapshot()
+        new: list[Revocation] = []
+        if event.event == "revocation":
+            revocation = _revocation(document)
+            if self.revoked.add(revocation):
+                new.append(revocation)
+        else:
+            time = document.get("time")
+            if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
+                raise NotAFeed("a heartbeat without its time")
+            self.freshness.heartbeat(time=float(time), arrived=arrived)
+            self.revoked.prune(now)
+        self._n = max(self._n, n)
+        self._went_well()
+        return new
+
+    def refused_cursor(self) -> None:
+        """The server does not know our cursor (any more): the next step is a snapshot."""
+        self._epoch = None
+
+    def broke(self, problem: str, *, jitter: float) -> float:
+        """The step failed or the stream ended.
+
+        Args:
+            problem: what went wrong, without secrets.
+            jitter: in [0, 1), so that a crowd of subscribers does not come back at once.
+
+        Returns:
+            Seconds to wait before the next step.
+        """
+        self.problem = problem
+        delay = min(LONGEST_BACKOFF, SHORTEST_BACKOFF * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+        return delay * (0.5 + jitter)
+
+    def _went_well(self) -> None:
+        self.problem = ""
+        self._failures = 0
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise NotAFeed("not JSON") from error
+    if not isinstance(document, dict):
+        raise NotAFeed("not a JSON object")
+    return document
+
+
+def _cursor(value: Any) -> tuple[str, int]:
+    epoch, _, n = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not epoch or not (n.isascii() and n.isdigit() and len(n) <= 18):
+        raise NotAFeed("a cursor that is not <epoch>:<n>")
+    return epoch, int(n)
+
+
+_KINDS = {kind.value: kind for kind in RevokedKind}
+
+
+def _revocation(entry: Any) -> Revocation:
+    if not isinstance(entry, dict):
+        raise NotAFeed("an entry that is no object")
+    iss, what, until, at = entry.get("iss"), entry.get("what"), entry.get("until"), entry.get("at", 0)
+    if not isinstance(what, dict) or len(what) != 1:
+        raise NotAFeed("an entry that does not name one thing")
+    ((kind, value),) = what.items()
+    if kind not in _KINDS or not isinstance(value, str) or not isinstance(iss, str):
+        raise NotAFeed("an entry of an unknown kind")
+    if type(until) is not int or type(at) is not int:
+        raise NotAFeed("an entry whose times are no seconds")
+    return Revocation(iss=Issuer(iss), kind=_KINDS[kind], value=value, at=NumericDate(at), until=NumericDate(until))
