@@ -1,0 +1,182 @@
+"""Fetches over HTTP with hard limits, sync and async, by httpx2.
+
+No redirect is followed, no proxy or netrc is taken from the environment, no compressed body
+is unpacked (a small answer could become a large one). Every failure is `Unavailable`: who
+asked decides what that means, and it never means that a caller's token is bad.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+
+import httpx2
+
+from portero.adapters.fetch.requests import Conversation, Fetched, FetchRequest, Limits
+from portero.core.errors import Unavailable
+
+T = TypeVar("T")
+
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "portero"}
+_CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=30.0)
+
+
+class Fetcher:
+    """Fetches from threads. One per Guard; closed with it."""
+
+    def __init__(self, *, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._client = httpx2.Client(
+            follow_redirects=False, trust_env=False, timeout=self._limits.timeout, limits=_CONNECTIONS, headers=_HEADERS
+        )
+
+    def fetch(self, request: FetchRequest, *, max_bytes: int | None = None) -> Fetched:
+        """Do one request.
+
+        Raises:
+            Unavailable: no answer in time, an answer too large, or a redirect.
+        """
+        deadline = time.monotonic() + self._limits.timeout
+        limit = max_bytes or self._limits.max_bytes
+        try:
+            with self._client.stream(
+                _method(request), request.url, headers=request.headers, data=request.form
+            ) as response:
+                _refuse_what_is_not_read(response)
+                body = bytearray()
+                for chunk in response.iter_raw():
+                    body += chunk
+                    if len(body) > limit:
+                        raise Unavailable(f"{_place(request.url)} answers with more than {limit} bytes")
+                    if time.monotonic() > deadline:
+                        raise Unavailable(f"{_place(request.url)} does not finish within {self._limits.timeout:g} s")
+                return _fetched(response, bytes(body))
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
+
+    def drive(self, conversation: Conversation[T], *, max_bytes: int | None = None) -> T:
+        """Run a conversation to its end and return what it learned."""
+        return _drive(conversation, lambda request: self.fetch(request, max_bytes=max_bytes))
+
+    @contextmanager
+    def stream(self, request: FetchRequest, *, silence: float) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """Open a stream; yields the status and the chunks as they come.
+
+        Args:
+            request: what to open.
+            silence: seconds without a byte after which the stream counts as dead.
+
+        Raises:
+            Unavailable: while opening or reading.
+        """
+        timeout = httpx2.Timeout(self._limits.timeout, read=silence)
+        headers = {**request.headers, "accept": "text/event-stream", "cache-control": "no-cache"}
+        try:
+            with self._client.stream("GET", request.url, headers=headers, timeout=timeout) as response:
+                _refuse_what_is_not_read(response)
+                yield response.status_code, response.iter_raw()
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+
+class AsyncFetcher:
+    """Fetches from an event loop. One per Guard and loop; closed with it."""
+
+    def __init__(self, *, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._client = httpx2.AsyncClient(
+            follow_redirects=False, trust_env=False, timeout=self._limits.timeout, limits=_CONNECTIONS, headers=_HEADERS
+        )
+
+    async def fetch(self, request: FetchRequest, *, max_bytes: int | None = None) -> Fetched:
+        """Do one request; limits and errors as `Fetcher.fetch`."""
+        limit = max_bytes or self._limits.max_bytes
+        try:
+            async with (
+                asyncio.timeout(self._limits.timeout),
+                self._client.stream(
+                    _method(request), request.url, headers=request.headers, data=request.form
+                ) as response,
+            ):
+                _refuse_what_is_not_read(response)
+                body = bytearray()
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > limit:
+                        raise Unavailable(f"{_place(request.url)} answers with more than {limit} bytes")
+                return _fetched(response, bytes(body))
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError) as error:
+            raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
+
+    async def drive(self, conversation: Conversation[T], *, max_bytes: int | None = None) -> T:
+        """Run a conversation to its end and return what it learned."""
+        try:
+            request = next(conversation)
+            while True:
+                try:
+                    answer = await self.fetch(request, max_bytes=max_bytes)
+                except Unavailable as error:
+                    request = conversation.throw(error)
+                else:
+                    request = conversation.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    @asynccontextmanager
+    async def stream(self, request: FetchRequest, *, silence: float) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
+        """Open a stream; as `Fetcher.stream`."""
+        timeout = httpx2.Timeout(self._limits.timeout, read=silence)
+        headers = {**request.headers, "accept": "text/event-stream", "cache-control": "no-cache"}
+        try:
+            async with self._client.stream("GET", request.url, headers=headers, timeout=timeout) as response:
+                _refuse_what_is_not_read(response)
+                yield response.status_code, response.aiter_raw()
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
+        await self._client.aclose()
+
+
+def _drive(conversation: Conversation[T], fetch: Callable[[FetchRequest], Fetched]) -> T:
+    try:
+        request = next(conversation)
+        while True:
+            try:
+                answer = fetch(request)
+            except Unavailable as error:
+                request = conversation.throw(error)
+            else:
+                request = conversation.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _method(request: FetchRequest) -> str:
+    return "GET" if request.form is None else "POST"
+
+
+def _refuse_what_is_not_read(response: httpx2.Response) -> None:
+    if response.is_redirect:
+        raise Unavailable(f"{_place(str(response.url))} redirects, and redirects are not followed")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Unavailable(f"{_place(str(response.url))} sends a compressed body that was not asked for")
+
+
+def _fetched(response: httpx2.Response, body: bytes) -> Fetched:
+    return Fetched(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+
+
+def _place(url: str) -> str:
+    # For the log: never the query, which may hold anything.
+    return url.partition("?")[0]
