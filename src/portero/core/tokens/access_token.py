@@ -1,0 +1,430 @@
+"""The access token: issued and verified (RFC 9068; claims of RFC 7519, RFC 7800).
+
+`verify_access_token` is the one path every Guard and gateway takes: structure → `typ` and
+`alg` → key → signature → claims. What it leaves to the caller: where keys come from
+(`core.keys.key_cache`), revocation, what a route requires, proof of possession (`cnf` is
+returned, not proven).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, Final
+
+from portero.core.errors import ConfigurationError, RequestError
+from portero.core.jose.algorithms import ACCEPTABLE, SYMMETRIC
+from portero.core.jose.jws import FindKey, JwsError, JwsFault, unverified_header, unverified_payload, verify_compact
+from portero.core.jose.strict_json import StrictJsonError, parse_object
+
+TYP: Final = "at+jwt"
+"""RFC 9068 §2.1."""
+MAX_NUMERIC_DATE: Final = 253402300799
+"""9999-12-31T23:59:59Z: a later one is a mistake or an attack."""
+_RELAXABLE: Final = frozenset({"sub", "iat", "jti", "client_id"})
+_ALL_NAMES: Final = ".*"
+
+
+class Fault(Enum):
+    """Which check refused, in the order of the checks; for counters and logs."""
+
+    MALFORMED = "malformed"
+    TYPE = "type"
+    ALGORITHM = "algorithm"
+    UNKNOWN_KEY = "unknown_key"
+    SIGNATURE = "signature"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    ISSUER = "issuer"
+    AUDIENCE = "audience"
+    CLAIMS = "claims"
+
+
+class InvalidToken(RequestError):
+    """The token is refused: 401, `invalid_token` (RFC 6750 §3.1). Never carries any part of the token."""
+
+    def __init__(self, fault: Fault, description: str) -> None:
+        super().__init__("invalid_token", description, status=401)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class AccessTokenRules:
+    """What an acceptable access token of one issuer is. Strict unless something below is written down.
+
+    Raises:
+        ConfigurationError: a rule is empty or contradicts itself.
+    """
+
+    issuer: str
+    """`iss`, compared character by character."""
+    audience: str | tuple[str, ...]
+    """`aud` has to name this, or one of these."""
+    algorithms: tuple[str, ...] = ("ES256",)
+    leeway: int = 60
+    """Seconds of clock difference tolerated at both ends."""
+    roles_claim: str = "roles"
+    """A claim, or a path such as `realm_access.roles`; `.*` at its end means the names of an object's members."""
+    client_id_claim: str = "client_id"
+    """Where the issuer puts the client: `azp`, `appid` or `cid` elsewhere."""
+    jti_claim: str = "jti"
+    """Where the issuer puts the token's identifier: `uti` elsewhere."""
+    scope_claim: str = "scope"
+    """Where the issuer puts scopes: `scp` elsewhere."""
+    required_claims: tuple[str, ...] = ()
+    """Further claims that have to be there."""
+    insecure_accept_typ_jwt: bool = False
+    """Accept `typ: JWT`: the issuer's ID tokens then differ from its access tokens by `aud` alone."""
+    insecure_accept_missing_typ: bool = False
+    """Accept a header without `typ`: as above."""
+    insecure_optional_claims: frozenset[str] = frozenset()
+    """Of `sub`, `iat`, `jti`, `client_id`: those it may leave out. Without `jti` no single token can be revoked."""
+    insecure_accept_scope_list: bool = False
+    """Accept scopes as an array of strings beside the registered string (RFC 9068 §2.2.3)."""
+    insecure_accept_symmetric: bool = False
+    """Accept HS256: every service that verifies can then issue."""
+    _audiences: frozenset[str] = field(init=False, repr=False, compare=False)
+    _algorithms: frozenset[str] = field(init=False, repr=False, compare=False)
+    _typs: frozenset[str | None] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        audiences = (self.audience,) if isinstance(self.audience, str) else tuple(self.audience)
+        if not isinstance(self.issuer, str) or not self.issuer:
+            raise ConfigurationError(
+                "issuer", self.issuer, "must be the issuer's identifier, exactly as tokens carry it"
+            )
+        if not audiences or not all(isinstance(name, str) and name for name in audiences):
+            raise ConfigurationError("audience", self.audience, "must name at least one audience")
+        unknown = [alg for alg in self.algorithms if alg not in ACCEPTABLE]
+        if isinstance(self.algorithms, str) or not self.algorithms or unknown:
+            raise ConfigurationError("algorithms", self.algorithms, f"must be of {', '.join(sorted(ACCEPTABLE))}")
+        if not self.insecure_accept_symmetric and SYMMETRIC.intersection(self.algorithms):
+            raise ConfigurationError("algorithms", self.algorithms, "needs insecure_accept_symmetric for HS256")
+        if type(self.leeway) is not int or not 0 <= self.leeway <= 600:
+            raise ConfigurationError("leeway", self.leeway, "must be 0 to 600 whole seconds")
+        if not self.insecure_optional_claims <= _RELAXABLE:
+            raise ConfigurationError(
+                "insecure_optional_claims",
+                sorted(self.insecure_optional_claims),
+                f"may name {', '.join(sorted(_RELAXABLE))}",
+            )
+        typs: set[str | None] = {TYP}
+        if self.insecure_accept_typ_jwt:
+            typs.add("jwt")
+        if self.insecure_accept_missing_typ:
+            typs.add(None)
+        object.__setattr__(self, "_audiences", frozenset(audiences))
+        object.__setattr__(self, "_algorithms", frozenset(self.algorithms))
+        object.__setattr__(self, "_typs", frozenset(typs))
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedAccessToken:
+    """What a verified token says."""
+
+    issuer: str
+    subject: str
+    """Empty only where the rules let `sub` be absent; the same holds for `client_id` and `jti`."""
+    client_id: str
+    audience: tuple[str, ...]
+    scope: frozenset[str]
+    roles: frozenset[str]
+    jti: str
+    sid: str | None
+    iat: int
+    """NumericDate; 0 only where the rules let it be absent."""
+    exp: int
+    """NumericDate."""
+    auth_time: int | None
+    acr: str | None
+    amr: tuple[str, ...]
+    cnf_jkt: str | None
+    """The DPoP key's thumbprint (RFC 9449 §6.1): present means it has to be proven."""
+    cnf_x5t_s256: str | None
+    """The client certificate's thumbprint (RFC 8705 §3.1): present means it has to be proven."""
+    kid: str | None
+    alg: str
+    claims: Mapping[str, Any]
+    """All claims, read-only."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedHeader:
+    """What the header says. Nobody has verified it."""
+
+    alg: str
+    kid: str | None
+    typ: str | None
+
+
+def unverified_header_of(token: str) -> UnverifiedHeader:
+    """Read the header, to choose which key to try. Decides nothing else.
+
+    Raises:
+        InvalidToken: `MALFORMED`.
+    """
+    try:
+        header = unverified_header(token)
+    except JwsError as error:
+        raise _refused(error) from None
+    return UnverifiedHeader(header.alg, header.kid, header.typ)
+
+
+def unverified_issuer_of(token: str) -> str:
+    """Read `iss`, to choose which issuer's keys and rules to try. Decides nothing else.
+
+    Raises:
+        InvalidToken: `MALFORMED`, or `CLAIMS` when there is no such text.
+    """
+    try:
+        claims = parse_object(unverified_payload(token))
+    except JwsError as error:
+        raise _refused(error) from None
+    except StrictJsonError as error:
+        raise InvalidToken(Fault.MALFORMED, f"the claims are no acceptable JSON object: {error}") from None
+    issuer = claims.get("iss")
+    if not isinstance(issuer, str):
+        raise InvalidToken(Fault.CLAIMS, "iss is missing or no string")
+    return issuer
+
+
+def verify_access_token(token: str, *, rules: AccessTokenRules, find_key: FindKey, now: float) -> VerifiedAccessToken:
+    """Verify the signature of an access token and validate its claims (RFC 9068 §4).
+
+    Args:
+        token: the text after `Bearer `, as received.
+        rules: what is acceptable.
+        find_key: the keys of *this* issuer, by `kid` and `alg`. Its `Unavailable` propagates.
+        now: seconds since the epoch.
+
+    Does not check: revocation, scopes and roles a route requires, possession of a `cnf` key.
+
+    Raises:
+        InvalidToken: with the first check that failed.
+    """
+    try:
+        jws = verify_compact(token, find_key=find_key, algorithms=rules._algorithms, expected_typ=rules._typs)
+    except JwsError as error:
+        raise _refused(error) from None
+    try:
+        claims = parse_object(jws.payload)
+    except StrictJsonError as error:
+        raise InvalidToken(Fault.MALFORMED, f"the claims are no acceptable JSON object: {error}") from None
+    return _validate(claims, rules, now, jws.header.kid, jws.key.alg)
+
+
+def access_token_claims(
+    *,
+    issuer: str,
+    subject: str,
+    audience: str | Iterable[str],
+    client_id: str,
+    scope: Iterable[str],
+    jti: str,
+    iat: int,
+    exp: int,
+    sid: str | None = None,
+    auth_time: int | None = None,
+    acr: str | None = None,
+    amr: Iterable[str] = (),
+    roles: Iterable[str] = (),
+    cnf_jkt: str | None = None,
+    cnf_x5t_s256: str | None = None,
+    act: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Compose the claims of an access token to issue (RFC 9068 §2.2). Sign them with `typ: at+jwt`.
+
+    Claims without content are left out, except `scope` that was granted nothing (then absent as well).
+
+    Args:
+        audience: one audience is written as a string, several as an array (RFC 7519 §4.1.3).
+        iat, exp: NumericDate.
+        act: who acts for the subject (RFC 8693 §4.1).
+
+    Raises:
+        ValueError: no audience, or `exp` not after `iat`.
+    """
+    audiences = [audience] if isinstance(audience, str) else list(audience)
+    if not audiences or not all(audiences):
+        raise ValueError("an access token names its audience")
+    if exp <= iat:
+        raise ValueError("exp is after iat")
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "sub": subject,
+        "aud": audiences[0] if len(audiences) == 1 else audiences,
+        "exp": exp,
+        "iat": iat,
+        "jti": jti,
+        "client_id": client_id,
+    }
+    cnf = {name: value for name, value in (("jkt", cnf_jkt), ("x5t#S256", cnf_x5t_s256)) if value is not None}
+    optional: tuple[tuple[str, Any], ...] = (
+        ("scope", " ".join(scope)),
+        ("sid", sid),
+        ("auth_time", auth_time),
+        ("acr", acr),
+        ("amr", list(amr)),
+        ("roles", list(roles)),
+        ("cnf", cnf),
+        ("act", dict(act) if act else None),
+    )
+    claims.update((name, value) for name, value in optional if value not in (None, "", [], {}))
+    return claims
+
+
+# ── claims, in the order of RFC 9068 §4 ──────────────────────────────────────────────
+
+
+def _validate(
+    claims: dict[str, Any], rules: AccessTokenRules, now: float, kid: str | None, alg: str
+) -> VerifiedAccessToken:
+    get = claims.get
+    # An issuer is an identifier: no prefix, no case, no trailing slash (GHSA-75c5-xw7c-p5pm).
+    if get("iss") != rules.issuer:
+        raise InvalidToken(Fault.ISSUER, "the token is from another issuer")
+    audience = _audience(get("aud"))
+    if rules._audiences.isdisjoint(audience):
+        raise InvalidToken(Fault.AUDIENCE, "the token is for another audience")
+    exp = _date(get("exp"), "exp")
+    # RFC 7519 §4.1.4: on or after exp it is over.
+    if now >= exp + rules.leeway:
+        raise InvalidToken(Fault.EXPIRED, "the token has expired")
+    if "nbf" in claims and now < _date(claims["nbf"], "nbf") - rules.leeway:
+        raise InvalidToken(Fault.NOT_YET_VALID, "the token is not valid yet")
+    optional = rules.insecure_optional_claims
+    iat = get("iat")
+    if iat is not None or "iat" not in optional:
+        iat = _date(iat, "iat")
+        if now < iat - rules.leeway:
+            raise InvalidToken(Fault.NOT_YET_VALID, "the token is from the future")
+    subject, jti, client_id = get("sub"), get(rules.jti_claim), get(rules.client_id_claim)
+    # One condition for the usual case; the reason is worked out only when it fails.
+    if not (type(subject) is str and subject and type(jti) is str and jti and type(client_id) is str and client_id):
+        subject = _identifier(subject, "sub", optional)
+        jti = _identifier(jti, "jti", optional)
+        client_id = _identifier(client_id, "client_id", optional)
+    for name in rules.required_claims:
+        if get(name) is None:
+            raise InvalidToken(Fault.CLAIMS, f"{name} is missing")
+    auth_time = get("auth_time")
+    if auth_time is not None:
+        auth_time = int(_date(auth_time, "auth_time"))
+    jkt = x5t_s256 = None
+    if "cnf" in claims:
+        jkt, x5t_s256 = _confirmation(claims["cnf"])
+    return VerifiedAccessToken(
+        rules.issuer,
+        subject,
+        client_id,
+        audience,
+        _scope(get(rules.scope_claim), rules),
+        _roles(claims, rules.roles_claim),
+        jti,
+        _optional_text(get("sid"), "sid"),
+        int(iat or 0),
+        int(exp),
+        auth_time,
+        _optional_text(get("acr"), "acr"),
+        _texts(get("amr"), "amr"),
+        jkt,
+        x5t_s256,
+        kid,
+        alg,
+        MappingProxyType(claims),
+    )
+
+
+def _date(value: Any, name: str) -> int | float:
+    """NumericDate (RFC 7519 §2): a JSON number, and a bool is none."""
+    if (type(value) is int or type(value) is float) and 0 <= value <= MAX_NUMERIC_DATE:
+        return value
+    if value is None:
+        raise InvalidToken(Fault.CLAIMS, f"{name} is missing")
+    raise InvalidToken(Fault.CLAIMS, f"{name} is no acceptable NumericDate")
+
+
+def _audience(value: Any) -> tuple[str, ...]:
+    """RFC 7519 §4.1.3: a string, or an array of strings."""
+    if type(value) is str:
+        return (value,)
+    if type(value) is list and value and all(type(name) is str for name in value):
+        return tuple(value)
+    raise InvalidToken(Fault.AUDIENCE, "aud is missing or no string or array of strings")
+
+
+def _identifier(value: Any, name: str, optional: frozenset[str]) -> str:
+    if value is None and name in optional:
+        return ""
+    if type(value) is str and value:
+        return value
+    raise InvalidToken(Fault.CLAIMS, f"{name} is missing or no text")
+
+
+def _optional_text(value: Any, name: str) -> str | None:
+    if value is None or (type(value) is str and value):
+        return value
+    raise InvalidToken(Fault.CLAIMS, f"{name} is no text")
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if type(value) is list and all(type(text) is str for text in value):
+        return tuple(value)
+    raise InvalidToken(Fault.CLAIMS, f"{name} is no array of strings")
+
+
+def _scope(value: Any, rules: AccessTokenRules) -> frozenset[str]:
+    """RFC 6749 §3.3: names separated by single spaces; a set, so that no name is found inside another."""
+    if value is None:
+        return frozenset()
+    if type(value) is str:
+        return frozenset(name for name in value.split(" ") if name)
+    if rules.insecure_accept_scope_list:
+        return frozenset(_texts(value, rules.scope_claim))
+    raise InvalidToken(Fault.CLAIMS, f"{rules.scope_claim} is no string")
+
+
+def _roles(claims: dict[str, Any], path: str) -> frozenset[str]:
+    value = claims.get(path)
+    if value is None:
+        value = _at_path(claims, path)
+        if value is None:
+            return frozenset()
+    return frozenset(_texts(value, path))
+
+
+def _at_path(claims: dict[str, Any], path: str) -> Any:
+    names_wanted = path.endswith(_ALL_NAMES)
+    path = path.removesuffix(_ALL_NAMES)
+    value: Any = claims.get(path)
+    if value is None and "." in path:
+        value = claims
+        for member in path.split("."):
+            value = value.get(member) if type(value) is dict else None
+    if names_wanted and value is not None:
+        if type(value) is not dict:
+            raise InvalidToken(Fault.CLAIMS, f"{path} is no object")
+        return list(value)
+    return value
+
+
+def _confirmation(cnf: Any) -> tuple[str | None, str | None]:
+    """RFC 7800 §3.1. A binding we cannot check must not turn a bound token into a bearer token."""
+    if type(cnf) is not dict:
+        raise InvalidToken(Fault.CLAIMS, "cnf is no object")
+    jkt = _optional_text(cnf.get("jkt"), "cnf.jkt")
+    x5t_s256 = _optional_text(cnf.get("x5t#S256"), "cnf.x5t#S256")
+    if jkt is None and x5t_s256 is None:
+        raise InvalidToken(Fault.CLAIMS, "cnf names no confirmation method that is supported")
+    return jkt, x5t_s256
+
+
+_FAULTS: Final = {fault: Fault[fault.name] for fault in JwsFault}
+
+
+def _refused(error: JwsError) -> InvalidToken:
+    return InvalidToken(_FAULTS[error.fault], error.description)
