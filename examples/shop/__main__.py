@@ -119,10 +119,10 @@ def main() -> int:
         if checking:
             folder = Path(tempfile.mkdtemp(prefix="portero-demo-"))
         else:
-            folder = ROOT / ".demo"
+            folder = Path(os.environ.get("PORTERO_DEMO_FOLDER") or ROOT / ".demo")
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700)
-        shop = settings(folder, own_ports=checking)
+        shop = settings(folder, own_ports=checking or os.environ.get("PORTERO_DEMO_PORTS") == "free")
     except Usage as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,23 @@
+"""`make bench NAME=…`: run one benchmark, or all that stand, one after the other."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+NAMES = ("verify", "guard", "refresh", "startup")
+
+
+def main() -> int:
+    name = (sys.argv[1] if len(sys.argv) > 1 else "") or os.environ.get("NAME", "")
+    if name and name not in NAMES:
+        print(f"error: NAME={name} is not known. Valid: {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    for one in (name,) if name else NAMES:
+        importlib.import_module(f"bench.{one}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,351 @@
+/**
+ * The shop: buttons that call two services through Portero's library, and a diagram of what that did on the wire.
+ *
+ * All of the OAuth is in the library; what is here is a page. It looks at the wire through the `fetch` it hands to the
+ * library, which is also where the demo learns the access token that it shows decoded. A real page would not.
+ */
+import { createPortero } from "/portero/portero.js";
+import { Sequence } from "/sequence.js";
+import { texts } from "/texts.js";
+
+const $ = (id) => document.getElementById(id);
+const config = await (await fetch("/config.json")).json();
+const services = Object.entries(config.services);
+
+let language = pickLanguage();
+let accessToken; // shown decoded, and sent once more after sign-out to see it refused
+let clockAhead = 0; // seconds the servers' clock is ahead of this one
+let signingOut = false;
+const refused = new Set(); // services whose last answer was 401: their next request is the retry
+const seen = new Set(JSON.parse(sessionStorage.getItem("shop.story") ?? "[]"));
+
+const t = (key, ...args) => {
+  const text = texts[language][key];
+  return typeof text === "function" ? text(...args) : text;
+};
+
+const lanes = () => [
+  { id: "browser", name: t("laneBrowser"), note: location.host },
+  { id: "server", name: t("laneServer"), note: new URL(config.issuer).host },
+  ...services.map(([id, service]) => ({ id, name: `${id} · ${service.framework}`, note: new URL(service.url).host })),
+];
+const diagram = new Sequence($("sequence"), $("lanes"), lanes(), "shop.wire");
+
+const portero = createPortero({
+  issuer: config.issuer,
+  clientId: config.clientId,
+  redirectUri: `${location.origin}/callback`,
+  scope: "openid profile orders:read orders:write inventory:read",
+  allowedOrigins: services.map(([, service]) => service.url),
+  storage: config.store,
+  fetch: watchedFetch,
+});
+
+// ── the wire ─────────────────────────────────────────────────────────────────────────
+
+/** `fetch`, noticed: an arrow for the request and one for the answer. */
+async function watchedFetch(input, init) {
+  const request = input instanceof Request ? input : new Request(input, init);
+  const url = new URL(request.url);
+  const lane = laneOf(url.origin);
+  if (lane === undefined || url.pathname.startsWith("/.well-known/")) return fetch(input, init);
+
+  const bearer = request.headers.get("authorization")?.match(/^Bearer (.+)$/)?.[1];
+  const grant = lane === "server" ? grantOf(input, init) : undefined;
+  if (bearer !== undefined) accessToken = bearer;
+  const retry = refused.has(lane) && !signingOut;
+  const steps = signingOut ? [] : grant === "refresh_token" ? [6] : bearer !== undefined && lane !== "server" ? [retry ? 8 : 2] : [];
+  arrow("browser", lane, `${request.method} ${url.pathname}`, "request", steps, grant ?? noteOf(bearer));
+
+  const started = performance.now();
+  let response;
+  try {
+    response = await fetch(input, init);
+  } catch (error) {
+    arrow(lane, "browser", t("failed"), "bad", [], "");
+    throw error;
+  }
+  const note = await reasonOf(response);
+  arrow(lane, "browser", `${response.status} ${note || response.statusText}`.trim(), kindOf(response), stepsOf(lane, grant, response, retry),
+    note ? "" : t("ok", Math.round(performance.now() - started)));
+  if (lane !== "server") response.status === 401 ? refused.add(lane) : refused.delete(lane);
+  if (grant !== undefined && response.ok) learn((await response.clone().json()).access_token);
+  return response;
+}
+
+function laneOf(origin) {
+  if (origin === new URL(config.issuer).origin) return "server";
+  return services.find(([, service]) => new URL(service.url).origin === origin)?.[0];
+}
+
+function grantOf(input, init) {
+  const body = init?.body;
+  if (typeof body !== "string" && !(body instanceof URLSearchParams)) return undefined;
+  return new URLSearchParams(body).get("grant_type") ?? undefined;
+}
+
+function noteOf(bearer) {
+  if (bearer === undefined) return "";
+  return `Bearer …${claimsOf(bearer)?.jti?.slice(-6) ?? ""}`;
+}
+
+async function reasonOf(response) {
+  const challenge = response.headers.get("www-authenticate") ?? "";
+  const described = challenge.match(/error_description="([^"]*)"/)?.[1] ?? challenge.match(/error="([^"]*)"/)?.[1];
+  if (described) return described;
+  if (response.ok || response.status === 401) return "";
+  try {
+    const body = await response.clone().json();
+    return [body.error ?? body.title, body.error_reason].filter(Boolean).join(" · ");
+  } catch {
+    return "";
+  }
+}
+
+function kindOf(response) {
+  return response.ok ? "good" : response.status === 403 ? "warn" : "bad";
+}
+
+function stepsOf(lane, grant, response, retry) {
+  if (signingOut) return lane !== "server" && response.status === 401 ? [11] : [];
+  if (grant === "authorization_code") return response.ok ? [1] : [];
+  if (grant === "refresh_token") return response.ok ? [7] : response.status === 400 ? [10] : [];
+  if (lane === "server") return [];
+  if (response.status === 401) return [5];
+  if (response.ok) return retry ? [9] : [3, 4];
+  return response.status === 403 ? [3] : [];
+}
+
+function arrow(from, to, text, kind, steps, note) {
+  for (const step of steps) seen.add(step);
+  sessionStorage.setItem("shop.story", JSON.stringify([...seen]));
+  diagram.add({ from, to, text, kind, steps, note });
+  renderStory();
+}
+
+// ── what the page does ───────────────────────────────────────────────────────────────
+
+const url = (service, path) => config.services[service].url + path;
+
+const calls = {
+  orders: () => visit("/", () => call("GET", "orders", "/orders")),
+  inventory: () => visit("/inventory", () => call("GET", "inventory", "/inventory")),
+  six: () =>
+    Promise.all([0, 1, 2].flatMap(() => [call("GET", "orders", "/orders"), call("GET", "inventory", "/inventory")])),
+  refund: () => call("POST", "orders", "/orders/1001/refund", { reason: "demo" }),
+};
+
+const events = {
+  expire: async () => {
+    await control("time");
+    await readClock();
+    arrow("browser", "browser", t("pass"), "warn", [], "");
+  },
+  end: async () => {
+    const sid = claimsOf(accessToken)?.sid;
+    if (sid === undefined) return;
+    await control("end", { sid });
+    arrow("server", "server", t("endedElsewhere"), "warn", [], "");
+    await countDevices();
+  },
+  everywhere: async () => {
+    await control("everywhere", { username: claimsOf(accessToken)?.username ?? portero.user?.preferred_username });
+    arrow("server", "server", t("everywhereDone"), "warn", [], "");
+  },
+};
+
+function visit(path, then) {
+  if (location.pathname !== path) history.pushState(null, "", path);
+  return then();
+}
+
+async function call(method, service, path, body) {
+  const started = performance.now();
+  try {
+    const response = await portero.fetch(url(service, path), {
+      method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } }),
+    });
+    const answer = await response.json().catch(() => ({}));
+    showAnswer(response.status, `${method} ${path}`, summary(answer), Math.round(performance.now() - started));
+  } catch (error) {
+    showAnswer(0, `${method} ${path}`, t("refusedAs", error.code ?? error.name));
+  }
+}
+
+function summary(answer) {
+  if (answer.title) return [answer.title, answer.detail].filter(Boolean).join(": ");
+  return JSON.stringify(answer);
+}
+
+async function control(name, body) {
+  const response = await fetch(`/demo/${name}`, { method: "POST", headers: { "X-Demo": "1" }, body: JSON.stringify(body ?? {}) });
+  if (!response.ok) throw new Error(`demo control ${name}: ${response.status} ${await response.text()}`);
+  return response.json();
+}
+
+async function countDevices() {
+  const { ok } = await control("devices");
+  const mine = claimsOf(accessToken);
+  const others = Array.isArray(ok) ? ok.filter((one) => one.subject === mine?.sub && one.sid !== mine?.sid).length : 0;
+  if (others > 0) arrow("server", "server", `${others} ×`, "good", [12], texts[language].story[11]);
+}
+
+async function readClock() {
+  clockAhead = (await control("now")).now - Date.now() / 1000;
+}
+
+async function signOut() {
+  const old = accessToken;
+  signingOut = true;
+  await portero.signOut();
+  learn(undefined);
+  render();
+  if (old !== undefined) {
+    arrow("browser", "browser", t("probe"), "warn", [], "");
+    await Promise.all(services.map(([id]) => watchedFetch(url(id, `/${id}`), { headers: { Authorization: `Bearer ${old}` } }).catch(() => {})));
+  }
+  accessToken = undefined;
+  showAnswer(0, t("signOut"), t("signedOutNote"));
+  setTimeout(() => signIn(), 2500);
+}
+
+function signIn() {
+  arrow("browser", "server", t("signInStarts"), "request", [], "code + PKCE");
+  return portero.signIn({ returnTo: location.pathname });
+}
+
+// ── what the page shows ──────────────────────────────────────────────────────────────
+
+function learn(token) {
+  if (token !== undefined) accessToken = token;
+  renderToken();
+}
+
+function claimsOf(token) {
+  return decoded(token, 1);
+}
+
+function decoded(token, part) {
+  try {
+    const bytes = Uint8Array.from(atob(token.split(".")[part].replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return undefined;
+  }
+}
+
+function showAnswer(status, title, body, ms) {
+  const item = document.createElement("li");
+  item.className = status >= 200 && status < 300 ? "good" : status === 403 || status === 0 ? "warn" : "bad";
+  const parts = [
+    ["status", status || "–"],
+    ["what", ms === undefined ? title : `${title} · ${ms} ms`],
+    ["body", body],
+  ];
+  for (const [name, text] of parts) {
+    const part = document.createElement("span");
+    part.className = name;
+    part.textContent = String(text);
+    item.append(part);
+  }
+  $("answers").prepend(item);
+  while ($("answers").children.length > 30) $("answers").lastElementChild.remove();
+  $("answers-none").hidden = true;
+}
+
+const signedIn = () => portero.state === "signed_in" || portero.state === "refreshing";
+
+function render() {
+  document.documentElement.lang = language;
+  for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
+  const on = signedIn();
+  $("who").textContent = on ? t("signedInAs", portero.user?.name ?? portero.user?.preferred_username ?? claimsOf(accessToken)?.sub ?? "") : t("signedOut");
+  $("who").dataset.state = on ? "signed-in" : "signed-out";
+  $("sign-in").hidden = on;
+  $("sign-out").hidden = !on;
+  for (const button of document.querySelectorAll("[data-event]")) button.disabled = !on;
+  $("devices").href = `${config.issuer}/account?ui_locales=${language}`;
+  $("language").value = language;
+  diagram.lanes = lanes();
+  renderStory();
+  renderToken();
+}
+
+function renderStory() {
+  const list = $("story");
+  list.replaceChildren(
+    ...texts[language].story.map((text, index) => {
+      const item = document.createElement("li");
+      item.textContent = text;
+      item.classList.toggle("seen", seen.has(index + 1));
+      return item;
+    }),
+  );
+  $("story-count").textContent = `${seen.size} / 12`;
+}
+
+function renderToken() {
+  const shown = signedIn() && accessToken !== undefined;
+  for (const id of ["claims", "raw"]) $(id).hidden = !shown;
+  $("token-none").hidden = shown;
+  $("left").textContent = "";
+  $("meter").style.width = "0";
+  if (!shown) return;
+  const claims = claimsOf(accessToken);
+  const left = Math.max(0, Math.round(claims.exp - (Date.now() / 1000 + clockAhead)));
+  $("left").textContent = left === 0 ? t("expired") : t("secondsLeft", left);
+  $("meter").style.width = `${Math.min(100, (100 * left) / (claims.exp - claims.iat))}%`;
+  $("meter").classList.toggle("low", left < 60);
+  const rows = ["sub", "sid", "jti", "aud", "scope", "roles", "acr"].filter((name) => claims[name] !== undefined);
+  if ($("claims").dataset.jti !== claims.jti) {
+    $("claims").dataset.jti = claims.jti;
+    $("claims").replaceChildren(
+      ...rows.flatMap((name) => {
+        const term = document.createElement("dt");
+        term.textContent = name;
+        const value = document.createElement("dd");
+        value.textContent = Array.isArray(claims[name]) ? claims[name].join(", ") : String(claims[name]);
+        return [term, value];
+      }),
+    );
+    $("raw-json").textContent = JSON.stringify({ header: decoded(accessToken, 0), claims }, null, 2);
+  }
+}
+
+function pickLanguage() {
+  const chosen = localStorage.getItem("shop.language") ?? navigator.language.slice(0, 2);
+  return chosen in texts ? chosen : "en";
+}
+
+// ── start ────────────────────────────────────────────────────────────────────────────
+
+for (const button of document.querySelectorAll("[data-call]")) button.addEventListener("click", () => calls[button.dataset.call]());
+for (const button of document.querySelectorAll("[data-event]")) {
+  button.addEventListener("click", () => events[button.dataset.event]().catch((error) => showAnswer(0, button.textContent, error.message)));
+}
+$("sign-in").addEventListener("click", signIn);
+$("sign-out").addEventListener("click", signOut);
+$("clear").addEventListener("click", () => diagram.clear());
+$("language").addEventListener("change", (event) => {
+  language = event.target.value;
+  localStorage.setItem("shop.language", language);
+  render();
+});
+
+portero.onChange((change) => {
+  render();
+  if (change.state === "signed_out" && change.reason !== "signed_out_here" && !signingOut) signIn();
+});
+
+render();
+if (location.pathname === "/callback") {
+  arrow("server", "browser", "302", "good", [], t("signInReturns"));
+  const { returnTo } = await portero.handleCallback();
+  history.replaceState(null, "", returnTo);
+  if (returnTo !== "/") arrow("browser", "browser", t("back"), "good", [], returnTo);
+}
+await readClock();
+render();
+setInterval(renderToken, 500);
+document.documentElement.dataset.ready = "yes";

@@ -1,0 +1,1 @@
+"""Programs for whoever builds Portero; not part of the package."""
