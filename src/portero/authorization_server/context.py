@@ -5,15 +5,19 @@ No endpoint builds a port, reads a clock of its own or looks at the environment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from portero.authorization_server.config import Config
 from portero.core.digests import sha256_of
 from portero.core.events import Event
+from portero.core.transitions import Decision, Key
 from portero.core.types import Digest, NumericDate, Secret
 from portero.ports import Clock, PasswordHasher, Random, Store
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 class KeyRing(Protocol):
@@ -74,6 +78,25 @@ class Context:
     def now(self) -> NumericDate:
         """The current second, once per request."""
         return NumericDate(int(self.clock.now()))
+
+    async def commit(self, key: Key[A], decide: Callable[[A], Decision[R]], *, now: NumericDate) -> R:
+        """Run a transition, and once it is durable tell the telemetry what the committed decision counted.
+
+        Raises:
+            Unavailable: see `Store.transition`.
+        """
+        events: tuple[Event, ...] = ()
+
+        def observed(aggregate: A) -> Decision[R]:
+            nonlocal events
+            decision = decide(aggregate)
+            events = decision.events  # the last run is the one that is committed
+            return decision
+
+        result = await self.store.transition(key, observed, now=now)
+        if events:
+            self.telemetry.record(events)
+        return result
 
     def digest(self, secret: Secret[bytes] | Secret[str]) -> Digest:
         """SHA-256 of a secret: what the store may see."""
