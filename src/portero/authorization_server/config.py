@@ -234,12 +234,13 @@ _OTHER_TABLES = ("layout", "issuers", "roles", "services", "gateway")
 
 def _anchored(config: Config, folder: Path) -> Config:
     database = config.database
-    if database != MEMORY and "://" not in database:
-        database = str(folder / database)
+    if database != MEMORY and ("://" not in database or database.startswith(SQLITE)):
+        database = str(folder / database.removeprefix(SQLITE))
     return replace(config, database=database, secrets_file=folder / config.secrets_file)
 
 
 MEMORY = "memory:"
+SQLITE = "sqlite:///"
 
 
 def _read(name: str, value: object, *, setting: str) -> Any:
@@ -339,10 +340,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_database(database: str) -> None:
-    expected = "a path (SQLite), 'memory:' or a postgresql:// URL"
+    expected = "a path (SQLite), sqlite:///path, 'memory:' or a postgresql:// URL"
     scheme, separator, _ = database.partition("://")
     # The URL may carry a password: the message names the scheme only.
-    _check(not separator or scheme == "postgresql", "database", f"{scheme}://…", expected)
+    known = not separator or scheme in ("postgresql", "postgres") or database.startswith(SQLITE)
+    _check(known, "database", f"{scheme}://…", expected)
     _check(bool(database) and (separator != "" or not database.endswith("/")), "database", database, expected)
 
 
