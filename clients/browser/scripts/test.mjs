@@ -1,0 +1,29 @@
+/** `npm test [unit|browser] [name]`: build, bundle the tests (they are TypeScript), run them with node's test runner. */
+import { spawn } from "node:child_process";
+import { readdirSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const [kind, ...names] = process.argv.slice(2);
+const out = `${root}test/.build`;
+const files = (kind ? [kind] : ["unit", "browser"]).flatMap((folder) =>
+  readdirSync(`${root}test/${folder}`)
+    .filter((file) => file.endsWith(".test.ts"))
+    .map((file) => `test/${folder}/${file}`),
+);
+rmSync(out, { recursive: true, force: true });
+const shared = { absWorkingDir: root, bundle: true, format: "esm", target: "es2022", logLevel: "warning", sourcemap: "inline" };
+await Promise.all([
+  build({ ...shared, entryPoints: files, outdir: out, outbase: "test", platform: "node", packages: "external" }),
+  build({ ...shared, entryPoints: { harness: "test/support/harness.ts" }, outdir: out, platform: "browser" }),
+]);
+const pattern = names.length ? [`--test-name-pattern=${names.join(" ")}`] : [];
+const built = files.map((file) => file.replace("test/", "test/.build/").replace(/\.ts$/, ".js"));
+// Two files at a time: each has a browser of its own.
+const run = spawn(process.execPath, ["--enable-source-maps", "--test", "--test-concurrency=2", "--test-reporter=spec", ...pattern, ...built], {
+  cwd: root,
+  stdio: "inherit",
+  env: { ...process.env, PORTERO_ROOT: root },
+});
+run.on("exit", (code) => (process.exitCode = code ?? 1));

@@ -1,0 +1,68 @@
+/** The authorization request and its answer: code grant, PKCE S256 always (RFC 6749 §4.1, RFC 7636, RFC 9207). */
+import { CallbackError } from "../errors.ts";
+import { sha256Text } from "./base64url.ts";
+import type { ServerMetadata } from "./metadata.ts";
+
+export interface AuthorizationParameters {
+  readonly clientId: string;
+  readonly redirectUri: string;
+  readonly state: string;
+  readonly codeVerifier: string;
+  readonly scope?: string | undefined;
+  readonly nonce?: string | undefined;
+  readonly resources?: readonly string[] | undefined;
+  /** JWK thumbprint of the DPoP key (RFC 9449 §10). */
+  readonly dpopJkt?: string | undefined;
+  readonly prompt?: string | undefined;
+  readonly loginHint?: string | undefined;
+  readonly acrValues?: string | undefined;
+  /** Seconds since the last sign-in that are still good enough. */
+  readonly maxAge?: number | undefined;
+}
+
+/** The address to send the browser to. There is no way to leave PKCE out, and none to choose `plain`. */
+export async function authorizationUrl(metadata: ServerMetadata, parameters: AuthorizationParameters): Promise<string> {
+  const url = new URL(metadata.authorization_endpoint);
+  const fields: Record<string, string | number | undefined> = {
+    response_type: "code",
+    client_id: parameters.clientId,
+    redirect_uri: parameters.redirectUri,
+    state: parameters.state,
+    code_challenge: await sha256Text(parameters.codeVerifier),
+    code_challenge_method: "S256",
+    scope: parameters.scope,
+    nonce: parameters.nonce,
+    dpop_jkt: parameters.dpopJkt,
+    prompt: parameters.prompt,
+    login_hint: parameters.loginHint,
+    acr_values: parameters.acrValues,
+    max_age: parameters.maxAge,
+  };
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined) url.searchParams.set(name, String(value));
+  }
+  for (const resource of parameters.resources ?? []) url.searchParams.append("resource", resource);
+  return url.href;
+}
+
+/** The `state` of a callback address, or null when this is not one. */
+export function callbackState(url: URL): string | null {
+  const query = url.searchParams;
+  return query.has("code") || query.has("error") ? query.get("state") : null;
+}
+
+/**
+ * Validate a callback whose `state` was found among our own attempts, and return the code.
+ *
+ * A wrong `iss` is refused before anything else: the answer may come from another server (RFC 9207 §2.4).
+ */
+export function processAuthorizationResponse(metadata: ServerMetadata, url: URL): string {
+  const query = url.searchParams;
+  const iss = query.get("iss");
+  if (iss === null ? metadata.authorization_response_iss_parameter_supported : iss !== metadata.issuer) {
+    throw new CallbackError("issuer_mismatch", "the answer does not come from the server we asked");
+  }
+  const error = query.get("error");
+  if (error !== null) throw new CallbackError("authorization_refused", `the server answered: ${error.slice(0, 60)}`, error);
+  return query.get("code") ?? "";
+}

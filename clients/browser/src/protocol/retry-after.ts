@@ -1,0 +1,13 @@
+/** `Retry-After` (RFC 9110 §10.2.3): seconds, or a date that is read against the server's own `Date`. */
+
+/** At most one hour: a typing error on a server must not silence a page for a year. */
+const LONGEST = 3600;
+
+export function retryAfterSeconds(headers: Headers, nowMs: number): number | undefined {
+  const value = headers.get("retry-after")?.trim();
+  if (!value) return undefined;
+  // The server's `Date` is the reference, not our clock, which may be hours off.
+  const reference = Date.parse(headers.get("date") ?? "") || nowMs;
+  const delay = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - reference) / 1000;
+  return Number.isNaN(delay) ? undefined : Math.min(Math.max(delay, 0), LONGEST);
+}

@@ -1,0 +1,37 @@
+/** How a session is configured. Read once, when it is created. */
+import type { ServerMetadata } from "../protocol/metadata.ts";
+import type { Environment } from "./environment.ts";
+import type { Proofs } from "./proofs.ts";
+import type { StorageChoice } from "./store.ts";
+import type { Clock } from "./tokens.ts";
+
+export interface PorteroConfig {
+  /** The authorization server, exactly as it names itself. */
+  readonly issuer: string;
+  readonly clientId: string;
+  /** Where the server sends the browser back to; registered there, character by character. */
+  readonly redirectUri: string;
+  /** Who gets the token. Compared as parsed origins. Default: the origin of the page, and nobody else. */
+  readonly allowedOrigins?: readonly string[];
+  readonly scope?: string;
+  /** Resource indicators (RFC 8707): the services the token is for. */
+  readonly resources?: readonly string[];
+  /** Default: `memory`. */
+  readonly storage?: StorageChoice;
+  /** Go to the sign-in page when a request needs it. Default: true. False: only an error and an event. */
+  readonly autoSignIn?: boolean;
+  /** Where to land after sign-in when nothing better is known. Default: `/`. */
+  readonly defaultReturnTo?: string;
+  /** Repeat POST, PUT, PATCH and DELETE after a 401 *without* a challenge too. Only if your servers never act before such a 401. */
+  readonly replayUnsafe?: boolean;
+  /** A name for one of several accounts in one browser. They know nothing of each other. */
+  readonly account?: string;
+  /** DPoP (RFC 9449); from `@portero/browser/dpop`. */
+  readonly proofs?: Proofs;
+  /** Skips discovery. */
+  readonly metadata?: ServerMetadata;
+  /** Milliseconds. What each trades: a shorter refresh gives up on slow networks; a shorter lock sends more equal refreshes. */
+  readonly limits?: { readonly refresh?: number; readonly lock?: number; readonly superseded?: number };
+  readonly clock?: Clock;
+  readonly environment?: Environment;
+}

@@ -1,0 +1,340 @@
+/** A session in one page: what the application sees. */
+import { CallbackError, LoginLoopError, SignInRequiredError, StepUpRequiredError } from "../errors.ts";
+import { authorizationUrl, callbackState, processAuthorizationResponse } from "../protocol/authorization.ts";
+import { randomText } from "../protocol/base64url.ts";
+import { codeRequest, processTokenResponse, unavailable } from "../protocol/token.ts";
+import type { PorteroConfig } from "./config.ts";
+import { Core, type TabMessage } from "./core.ts";
+import type { Listener, SessionEvent } from "./events.ts";
+import { Logins } from "./logins.ts";
+import type { State } from "./machine.ts";
+import { Refresher } from "./refresher.ts";
+import type { FetchInit } from "./replay.ts";
+import { safeReturnTo } from "./return-to.ts";
+import { Sender } from "./sender.ts";
+import type { StorageChoice } from "./store.ts";
+import { Tabs } from "./tabs.ts";
+import { tokensFrom, unverifiedClaims } from "./tokens.ts";
+
+export interface SignInOptions {
+  /** Where to be afterwards. Default: this page. Anything but this origin becomes `defaultReturnTo`. */
+  readonly returnTo?: string;
+  readonly prompt?: string;
+  readonly loginHint?: string;
+  readonly acrValues?: string | undefined;
+  /** Seconds. */
+  readonly maxAge?: number | undefined;
+}
+
+/** For a page that shows what is going on. Seconds; nothing in it is a token. */
+export interface TokenInfo {
+  readonly tokenType: string;
+  readonly storage: StorageChoice;
+  readonly scope: string | undefined;
+  /** Of the access token; negative when it is past its end. */
+  readonly expiresIn: number;
+  readonly refreshAfter: number | undefined;
+  readonly refreshTokenExpiresIn: number | undefined;
+  readonly sessionExpiresIn: number | undefined;
+  readonly refreshable: boolean;
+  /** What the access token says, if it is a JWT. Unverified: never decide anything by it. */
+  readonly unverifiedClaims: Record<string, unknown> | null;
+}
+
+const LOOP_WINDOW_MS = 60_000;
+
+export class Session {
+  readonly #core: Core;
+  readonly #refresher: Refresher;
+  readonly #sender: Sender;
+  readonly #tabs: Tabs;
+  readonly #callbacks = new Map<string, Promise<{ readonly returnTo: string }>>();
+  readonly #stops: (() => void)[];
+  #logins: Logins | undefined;
+  #leaving: Promise<void> | undefined;
+
+  constructor(config: PorteroConfig) {
+    const core = (this.#core = new Core(config));
+    this.#refresher = new Refresher(core);
+    this.#sender = new Sender(core, this.#refresher);
+    this.#tabs = new Tabs(core, (message) => this.#heard(message));
+    const { on } = core.environment;
+    this.#stops = [
+      on("online", () => this.#resumed()),
+      on("visibilitychange", () => this.#resumed()),
+      on("pageshow", (event) => this.#shown(event as PageTransitionEvent)),
+      on("pagehide", () => this.#tabs.close()),
+      on("storage", () => this.#look()),
+    ];
+    const stored = core.stored();
+    if (stored) {
+      core.hold(stored, false);
+      core.transition("restored", core.config.storage ?? "memory");
+    }
+    core.changed = () => this.#refresher.tick();
+    core.changed();
+  }
+
+  get state(): State {
+    return this.#core.state;
+  }
+
+  /** Hear every event; returns how to stop. Called later, never in the middle of something. */
+  onEvent(listener: Listener): () => void {
+    this.#core.listeners.add(listener);
+    return () => this.#core.listeners.delete(listener);
+  }
+
+  /** Hear the changes of state; returns how to stop. */
+  onChange(listener: (state: State, event: Extract<SessionEvent, { type: "transition" }>) => void): () => void {
+    return this.onEvent((event) => {
+      if (event.type === "transition") listener(event.to, event);
+    });
+  }
+
+  /** Go to the sign-in page. Many calls are one navigation. */
+  signIn(options: SignInOptions = {}): Promise<void> {
+    return (this.#leaving ??= this.#leave(options).catch((error: unknown) => {
+      this.#stay((error as { code?: string }).code ?? "failed");
+      throw error;
+    }));
+  }
+
+  /**
+   * On the redirect URI: turn the answer into a session. Null when this address is no answer. Call it as often as you
+   * like; the code is exchanged once.
+   *
+   * Throws CallbackError; then no session has begun, and `signIn()` is the way on.
+   */
+  async handleCallback(href = this.#core.environment.href()): Promise<{ readonly returnTo: string } | null> {
+    const url = new URL(href);
+    const state = callbackState(url);
+    if (state === null) return null;
+    let callback = this.#callbacks.get(state);
+    if (!callback) {
+      callback = this.#exchange(url, state);
+      this.#callbacks.set(state, callback);
+    }
+    return callback;
+  }
+
+  /**
+   * Like the global `fetch`, with the token for the allowed origins, and a refresh and one repetition when it is needed.
+   *
+   * Throws SignInRequiredError, RefreshUnavailableError, NotReplayableError, StepUpRequiredError, LoginLoopError, and
+   * whatever `fetch` throws. A 401 that comes back is one that no refresh cures.
+   */
+  fetch = async (input: RequestInfo | URL, init?: FetchInit): Promise<Response> => {
+    await Promise.allSettled(this.#callbacks.values());
+    try {
+      return await this.#sender.fetch(input, init);
+    } catch (error) {
+      const { autoSignIn = true } = this.#core.config;
+      if (autoSignIn && this.state !== "disposed") {
+        if (error instanceof StepUpRequiredError) await this.#automatic(error);
+        else if (error instanceof SignInRequiredError && error.reason !== "user") await this.#automatic();
+      }
+      throw error;
+    }
+  };
+
+  /** Refresh now. Joins the refresh that is under way, if there is one. */
+  async refresh(): Promise<void> {
+    if (!this.#core.tokens) throw new SignInRequiredError("signed_out");
+    await this.#refresher.refresh("asked");
+  }
+
+  /**
+   * Forget everything here and in the other tabs, at once; then tell the server, best effort. `redirect`: also end the
+   * sign-in at the authorization server, and come back to `returnTo`.
+   */
+  async signOut(options: { readonly redirect?: boolean; readonly returnTo?: string } = {}): Promise<void> {
+    const core = this.#core;
+    const refreshToken = (core.store.shared ? core.stored() : core.tokens)?.refreshToken;
+    core.end("sign_out", "user");
+    core.tell({ kind: "signed_out" });
+    const revoked = core.revoke(refreshToken);
+    void core.config.proofs?.forget();
+    if (!options.redirect) return revoked;
+    const { end_session_endpoint: end } = await core.metadata().catch(() => ({ end_session_endpoint: undefined }));
+    const returnTo = safeReturnTo(options.returnTo, core.environment.href(), core.config.defaultReturnTo);
+    // No `id_token_hint`: a token has no business in an address.
+    const query = new URLSearchParams({ client_id: core.config.clientId, post_logout_redirect_uri: returnTo });
+    core.step("sign_out.navigate", "user", end);
+    core.environment.navigate(end ? `${end}?${query.toString()}` : returnTo);
+  }
+
+  getTokenInfo(): TokenInfo | null {
+    const { tokens, age, config, store } = this.#core;
+    if (!tokens || !age) return null;
+    const seconds = age.seconds();
+    const left = (life: number | undefined) => (life === undefined ? life : life - seconds);
+    return {
+      tokenType: tokens.tokenType,
+      storage: store.persistent ? (config.storage ?? "memory") : "memory",
+      scope: tokens.scope,
+      expiresIn: tokens.expiresIn - seconds,
+      refreshAfter: left(tokens.refreshAfter),
+      refreshTokenExpiresIn: left(tokens.refreshTokenExpiresIn),
+      sessionExpiresIn: left(tokens.sessionExpiresIn),
+      refreshable: tokens.refreshToken !== undefined,
+      unverifiedClaims: unverifiedClaims(tokens.accessToken),
+    };
+  }
+
+  /** Leave no timer, listener or channel behind. What is stored stays stored. */
+  dispose(): void {
+    this.#core.transition("dispose", "disposed");
+    for (const stop of this.#stops) stop();
+    this.#tabs.close();
+    this.#refresher.stop();
+    this.#core.era.abort(new SignInRequiredError("disposed"));
+    this.#core.tokens = this.#core.age = null;
+    queueMicrotask(() => this.#core.listeners.clear());
+  }
+
+  async #leave(options: SignInOptions): Promise<void> {
+    const core = this.#core;
+    const { config, environment } = core;
+    core.transition("sign_in", options.acrValues || options.maxAge !== undefined ? "step_up" : "asked");
+    const base = environment.href();
+    const login = {
+      state: randomText(16),
+      codeVerifier: randomText(32),
+      nonce: randomText(16),
+      returnTo: safeReturnTo(options.returnTo ?? base, base, config.defaultReturnTo),
+      redirectUri: config.redirectUri,
+      at: core.clock.wall(),
+    };
+    const metadata = await core.metadata();
+    const { returnTo: _, ...rest } = options;
+    const url = await authorizationUrl(metadata, {
+      ...rest,
+      ...login,
+      clientId: config.clientId,
+      scope: config.scope,
+      nonce: /\bopenid\b/.test(config.scope ?? "") ? login.nonce : undefined,
+      resources: config.resources,
+      dpopJkt: await config.proofs?.thumbprint(),
+    });
+    (this.#logins ??= new Logins(core.prefix)).put(login);
+    core.step("sign_in.navigate", "redirect", url);
+    environment.navigate(url);
+  }
+
+  /** The way out did not lead out: it failed, or the person came back with the back button. */
+  #stay(reason: string): void {
+    this.#leaving = undefined;
+    this.#core.transition("sign_in_failed", reason);
+    if (this.#core.tokens) this.#core.transition("restored", "tokens kept");
+  }
+
+  async #automatic(stepUp?: StepUpRequiredError): Promise<void> {
+    if (this.#leaving) return;
+    const key = `${this.#core.prefix}automatic`;
+    const now = this.#core.clock.wall();
+    try {
+      const times = (JSON.parse(sessionStorage.getItem(key) ?? "[]") as number[]).filter((at) => Math.abs(now - at) < LOOP_WINDOW_MS);
+      if (times.length >= 2) throw new LoginLoopError();
+      sessionStorage.setItem(key, JSON.stringify([...times, now]));
+    } catch (error) {
+      if (error instanceof LoginLoopError) throw error;
+    }
+    await this.signIn({ acrValues: stepUp?.acrValues, maxAge: stepUp?.maxAge });
+  }
+
+  async #exchange(url: URL, state: string): Promise<{ readonly returnTo: string }> {
+    const core = this.#core;
+    const { config, environment, era } = core;
+    const login = (this.#logins ??= new Logins(core.prefix)).take(state);
+    // First of all: out of the address bar, so that no reload, no bookmark and no Referer repeats the code.
+    const clean = new URL(url);
+    for (const name of ["code", "state", "iss", "error", "error_description", "error_uri", "session_state"]) clean.searchParams.delete(name);
+    environment.replaceUrl(clean.href);
+    if (!login) {
+      if (core.tokens) return { returnTo: safeReturnTo(undefined, url.href, config.defaultReturnTo) };
+      throw new CallbackError("login_attempt_unknown", "this sign-in was not started here, or was already used");
+    }
+    core.transition("sign_in", "callback");
+    try {
+      const metadata = await core.metadata();
+      const code = processAuthorizationResponse(metadata, url);
+      const { clientId } = config;
+      core.step("code.sent", "callback", metadata.token_endpoint);
+      const sentAt = core.clock.wall();
+      const outcome = await core
+        .send(codeRequest(metadata, { clientId, code, codeVerifier: login.codeVerifier, redirectUri: login.redirectUri }))
+        .then((response) => processTokenResponse(response, core.clock.wall()))
+        .catch((error: unknown) => unavailable(error, environment.online()));
+      if (outcome.kind !== "granted") {
+        const code = outcome.kind === "refused" ? "code_refused" : "token_endpoint_unavailable";
+        throw new CallbackError(code, `no tokens for this code: ${outcome.reason}`, outcome.reason);
+      }
+      const { grant } = outcome;
+      const claims = unverifiedClaims(grant.idToken);
+      // OpenID Connect Core §3.1.3.7: the ID token came over TLS from the server itself, so its signature need not be
+      // verified; who it is from, for, and which sign-in it answers must be.
+      if (claims && (claims["iss"] !== config.issuer || ![claims["aud"]].flat().includes(clientId) || claims["nonce"] !== login.nonce)) {
+        throw new CallbackError("id_token_invalid", "the ID token is not the answer to this sign-in");
+      }
+      if (era.signal.aborted) {
+        core.step("refresh.dropped", "signed out during the sign-in");
+        void core.revoke(grant.refreshToken);
+        throw new SignInRequiredError("user");
+      }
+      const before = core.tokens?.subject;
+      const { subject } = core.hold(tokensFrom(grant, randomText(16), sentAt), true);
+      core.transition("code_exchanged", before !== undefined && before !== subject ? "another user" : "callback");
+      core.tell({ kind: "signed_in", subject });
+      return { returnTo: login.returnTo };
+    } catch (error) {
+      this.#stay((error as { code?: string }).code ?? "failed");
+      throw error;
+    }
+  }
+
+  #heard(message: TabMessage): void {
+    const core = this.#core;
+    if (message.kind === "signed_out") this.#endedElsewhere();
+    else if (message.kind === "signed_in" && core.tokens && core.tokens.subject !== message.subject) {
+      core.end("user_changed", "another user signed in", !core.store.shared);
+      this.#look();
+    } else this.#look();
+  }
+
+  #endedElsewhere(): void {
+    const { core } = { core: this.#core };
+    this.#tabs.missedSignOut();
+    if (core.tokens || core.state === "signing_in") core.end("signed_out_elsewhere", "another tab");
+  }
+
+  /** Compare with the store that all tabs share. */
+  #look(): void {
+    const core = this.#core;
+    if (!core.store.shared || core.state === "disposed") return;
+    const stored = core.stored();
+    if (!stored) {
+      if (core.tokens) core.end("signed_out_elsewhere", "another tab", false);
+    } else if (stored.accessToken !== core.tokens?.accessToken) {
+      if (core.tokens && core.tokens.subject !== stored.subject) core.end("user_changed", "another user signed in", false);
+      core.hold(stored, false);
+      core.transition("adopted", "another tab");
+      this.#refresher.tick();
+    }
+  }
+
+  #shown(event: PageTransitionEvent): void {
+    if (event.persisted) {
+      this.#tabs.open();
+      if (this.#leaving) this.#stay("came back");
+    }
+    this.#resumed();
+  }
+
+  #resumed(): void {
+    const { core } = { core: this.#core };
+    if (this.#tabs.missedSignOut()) this.#endedElsewhere();
+    this.#look();
+    if (core.environment.visible()) this.#refresher.tick(true);
+  }
+}

@@ -1,0 +1,82 @@
+/** What a session keeps, how old it is, and what it may tell. */
+import { decodeBase64url } from "../protocol/base64url.ts";
+import type { Grant } from "../protocol/token.ts";
+
+/** Kept as JSON in the store. Times: `at` in milliseconds of the wall clock, everything else in seconds. */
+export interface Tokens extends Grant {
+  /** This sign-in, in this browser: part of the names of locks. Random, and no secret. */
+  readonly id: string;
+  /** When the request that brought these tokens was sent. */
+  readonly at: number;
+  /** Who it is, as far as the tokens tell. Unverified: for display and for noticing a change of user. */
+  readonly subject?: string | undefined;
+}
+
+/** The claims of a JWT that came straight from the token endpoint. Nothing is verified; null when it is no JWT. */
+export function unverifiedClaims(jwt: string | undefined): Record<string, unknown> | null {
+  try {
+    return JSON.parse(new TextDecoder().decode(decodeBase64url(jwt!.split(".")[1]!))) as Record<string, unknown>;
+  } catch {
+    return null;
+  }
+}
+
+export function tokensFrom(grant: Grant, id: string, at: number, previous?: Tokens): Tokens {
+  const claims = unverifiedClaims(grant.idToken) ?? unverifiedClaims(grant.accessToken);
+  const subject = claims?.["sub"] as string | undefined;
+  return {
+    ...grant,
+    id,
+    at,
+    refreshToken: grant.refreshToken ?? previous?.refreshToken,
+    scope: grant.scope ?? previous?.scope,
+    idToken: grant.idToken ?? previous?.idToken,
+    subject: subject ?? previous?.subject,
+  };
+}
+
+export interface Clock {
+  /** Milliseconds since 1970; may jump. */
+  wall(): number;
+  /** Milliseconds; never jumps, but may stand still while the machine sleeps. */
+  steady(): number;
+}
+
+export const systemClock: Clock = { wall: () => Date.now(), steady: () => performance.now() };
+
+/**
+ * The age of a token, in seconds, that never errs on the young side.
+ *
+ * Two clocks, the larger answer: the steady one does not see a sleeping machine, the wall clock may be set back. A wall
+ * clock that jumps ahead costs one refresh and no more. `iat` and `exp` of the token are never looked at: the server's
+ * clock is not ours, and a client cannot read an access token anyway.
+ */
+export class Age {
+  readonly #clock: Clock;
+  readonly #at: number;
+  readonly #steadyAt: number;
+
+  constructor(clock: Clock, tokens: Tokens) {
+    const elapsed = clock.wall() - tokens.at;
+    this.#clock = clock;
+    this.#at = tokens.at;
+    // Stored "in the future": the wall clock went back since, so the true age is unknown. Then it is old.
+    this.#steadyAt = elapsed < -1000 ? -Infinity : clock.steady() - Math.max(elapsed, 0);
+  }
+
+  seconds(): number {
+    return Math.max(this.#clock.steady() - this.#steadyAt, this.#clock.wall() - this.#at) / 1000;
+  }
+}
+
+/** Seconds of life after which a token is not sent any more: 5 s before its end, or the last tenth of a short one. */
+export function usableFor({ expiresIn }: Grant): number {
+  return expiresIn - Math.min(5, expiresIn / 10);
+}
+
+/** Seconds of life after which a proactive refresh is due, `jitter` (0 to 1) spreading the tabs. */
+export function dueAfter(grant: Grant, jitter: number): number {
+  const usable = usableFor(grant);
+  const due = Math.min(grant.refreshAfter ?? grant.expiresIn * 0.75, usable);
+  return due + jitter * Math.min(30, (usable - due) / 2);
+}

@@ -1,0 +1,28 @@
+/** What runs in the test pages: the built library, and a few handles for the tests. */
+import { createPortero, type PorteroConfig, type Session, type SessionEvent } from "../../src/index.ts";
+
+declare global {
+  interface Window {
+    make(config: PorteroConfig, special: "none" | "clock" | "dpop"): void;
+    session: Session;
+    events: SessionEvent[];
+    /** Seconds by which the clocks of the session are moved. */
+    shift: { wall: number; steady: number };
+    call(path: string, init?: RequestInit): Promise<number | string>;
+    portero: typeof import("../../src/index.ts");
+  }
+}
+
+window.events = [];
+window.shift = { wall: 0, steady: 0 };
+window.make = (config, special) => {
+  const clock = { wall: () => Date.now() + window.shift.wall * 1000, steady: () => performance.now() + window.shift.steady * 1000 };
+  window.session = createPortero({ ...config, ...(special === "clock" ? { clock } : {}) });
+  window.session.onEvent((event) => window.events.push(event));
+};
+/** The status of a call, or the code of its error. */
+window.call = (url, init) =>
+  window.session.fetch(url, init).then(
+    (response) => response.status,
+    (error: { code?: string; name?: string; message?: string }) => error.code ?? `${error.name}: ${error.message}`,
+  );

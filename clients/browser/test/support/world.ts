@@ -1,0 +1,150 @@
+/** One authorization server, two APIs, one application, one browser: each on an origin of its own. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium, type BrowserContext, type Page } from "playwright-core";
+import { Api } from "./api.ts";
+import { AuthorizationServer } from "./authorization-server.ts";
+
+const ROOT = process.env["PORTERO_ROOT"]!;
+const PAGE = `<!doctype html><meta charset="utf-8"><title>test</title><link rel="icon" href="data:,">
+<script type="module" src="/harness.js"></script>`;
+
+export class World {
+  readonly server = new AuthorizationServer();
+  readonly api = new Api(this.server);
+  readonly stranger = new Api(this.server);
+  readonly #app: Server;
+  readonly #profile = mkdtempSync(join(tmpdir(), "portero-browser-"));
+  context!: BrowserContext;
+  origin = "";
+  csp: string | null = null;
+  /** Everything any page wrote to its console, and every uncaught error. */
+  readonly console: string[] = [];
+
+  private constructor() {
+    this.#app = createServer((request, response) => {
+      const { pathname } = new URL(request.url!, "http://app");
+      if (pathname.endsWith(".js") || pathname.endsWith(".map")) {
+        response.setHeader("Content-Type", "text/javascript");
+        try {
+          const folder = pathname.startsWith("/dist/") ? "" : "test/.build";
+          return void response.end(readFileSync(join(ROOT, folder, pathname)));
+        } catch {
+          response.statusCode = 404;
+          return void response.end();
+        }
+      }
+      response.setHeader("Content-Type", "text/html");
+      if (this.csp) response.setHeader("Content-Security-Policy", this.csp);
+      response.end(PAGE);
+    });
+  }
+
+  static async start(): Promise<World> {
+    const world = new World();
+    await world.server.start();
+    await world.api.start();
+    await world.stranger.start();
+    await new Promise<void>((resolve) => world.#app.listen(0, "127.0.0.1", resolve));
+    world.origin = `http://127.0.0.1:${(world.#app.address() as AddressInfo).port}`;
+    world.context = await chromium.launchPersistentContext(world.#profile, {
+      executablePath: "/usr/bin/chromium",
+      headless: true,
+      // Playwright switches the back-forward cache off; people's browsers do not.
+      ignoreDefaultArgs: ["--disable-back-forward-cache"],
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    });
+    world.context.setDefaultTimeout(15_000);
+    world.context.on("page", (page) => {
+      page.on("console", (message) => world.console.push(message.text()));
+      page.on("pageerror", (error) => world.console.push(String(error)));
+    });
+    return world;
+  }
+
+  async stop(): Promise<void> {
+    await this.context.close();
+    this.server.stop();
+    this.api.stop();
+    this.stranger.stop();
+    this.#app.closeAllConnections();
+    this.#app.close();
+    rmSync(this.#profile, { recursive: true, force: true });
+  }
+
+  /** A page with the library loaded and no session made yet. */
+  async tab(path = "/"): Promise<Page> {
+    const page = await this.context.newPage();
+    await this.visit(page, path);
+    return page;
+  }
+
+  async visit(page: Page, path = "/"): Promise<void> {
+    await page.goto(this.origin + path);
+    await ready(page);
+  }
+
+  /** Make `window.session`. Functions cannot cross, so what is special goes into `special`. */
+  async session(page: Page, config: Record<string, unknown> = {}, special: "none" | "clock" | "dpop" = "none"): Promise<void> {
+    await page.evaluate(
+      ([given, kind]) => window.make(given as never, kind as never),
+      [
+        {
+          issuer: this.server.issuer,
+          clientId: "shop",
+          redirectUri: `${this.origin}/callback`,
+          scope: "openid orders:read",
+          allowedOrigins: [this.api.origin],
+          ...config,
+        },
+        special,
+      ],
+    );
+  }
+
+  /** A page that is signed in, by a real redirect there and back. */
+  async signedIn(config: Record<string, unknown> = {}, special: "none" | "clock" | "dpop" = "none", path = "/"): Promise<Page> {
+    const page = await this.tab(path);
+    await this.signIn(page, config, special);
+    return page;
+  }
+
+  async signIn(page: Page, config: Record<string, unknown> = {}, special: "none" | "clock" | "dpop" = "none"): Promise<void> {
+    await this.session(page, config, special);
+    await Promise.all([page.waitForURL(/\/callback/), page.evaluate(() => void window.session.signIn())]);
+    await ready(page);
+    await this.session(page, config, special);
+    await page.evaluate(() => window.session.handleCallback());
+  }
+}
+
+export async function ready(page: Page): Promise<void> {
+  await page.waitForFunction(() => typeof window.make === "function");
+}
+
+/** Wait for a condition of ours, under a deadline. */
+export async function eventually(condition: () => boolean, what: string): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`not within 10 s: ${what}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** A promise and its release. */
+export function gate(): { readonly promise: Promise<void>; readonly open: () => void } {
+  let open!: () => void;
+  const promise = new Promise<void>((resolve) => (open = resolve));
+  return { promise, open };
+}
