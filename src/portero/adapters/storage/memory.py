@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Any, Final, TypeVar, cast
 
 from portero.adapters.storage.expiry import AUDIT_KEPT, gone
-from portero.adapters.storage.memory_tables import Tables, identity_of
+from portero.adapters.storage.identity import identity_of
+from portero.adapters.storage.memory_tables import Tables
 from portero.adapters.storage.wakeups import Wakeups
 from portero.core.errors import Unavailable
 from portero.core.events import Event

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from typing import Any, assert_never
+from typing import Any
 
+from portero.adapters.storage.identity import Identity, identity_named, identity_of
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family, SessionStatus
 from portero.core.transitions import (
     AuthorizationCode,
     BrowserAggregate,
     BrowserKey,
-    Client,
     ClientAggregate,
     ClientKey,
     ClientsKey,
@@ -21,15 +21,12 @@ from portero.core.transitions import (
     FamilyKey,
     Key,
     LoginKey,
-    LoginTransaction,
     Put,
     Record,
     ReplayKey,
-    ReplayMark,
     SessionAggregate,
     SessionKey,
     SessionsKey,
-    SigningKey,
     SigningKeysKey,
     SigningKeyStatus,
     SubjectAggregate,
@@ -40,50 +37,6 @@ from portero.core.transitions import (
     Write,
 )
 from portero.core.types import Subject
-
-Identity = tuple[str, Hashable]
-
-
-def identity_of(record: Record) -> Identity:
-    """The table and primary key of a record."""
-    match record:
-        case BrowserSession():
-            return "browser", record.id_digest
-        case DeviceSession():
-            return "session", record.sid
-        case Family():
-            return "family", record.id
-        case Client():
-            return "client", record.client_id
-        case User():
-            return "user", record.subject
-        case LoginTransaction():
-            return "login", record.id_digest
-        case AuthorizationCode():
-            return "code", record.code_digest
-        case ReplayMark():
-            return "replay", record.digest
-        case SigningKey():
-            return "signing_key", record.kid
-        case _:
-            assert_never(record)
-
-
-def identity_named(key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey) -> Identity:
-    """The table and primary key of the record that a `Delete` names."""
-    match key:
-        case BrowserKey():
-            return "browser", key.id_digest
-        case LoginKey():
-            return "login", key.id_digest
-        case FamilyKey():
-            return "family", key.family_id
-        case CodeKey():
-            return "code", key.code_digest
-        case ReplayKey():
-            return "replay", key.digest
-        case _:
-            assert_never(key)
 
 
 class Tables:

@@ -1,0 +1,298 @@
+"""How each key's aggregate is read: a generator that yields statements and receives their rows.
+
+One text serves every database, and the driver decides whether statements go one by one
+(SQLite, microseconds each) or together in one round trip (PostgreSQL). Statements yielded
+together do not depend on each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Final, TypeVar
+
+from portero.adapters.storage.row_values import storable, within_column
+from portero.adapters.storage.rows_feed import event_from_row, feed_entry_from_row
+from portero.adapters.storage.rows_grants import CODE_WIDTH, code_from_row, login_from_row, replay_from_row
+from portero.adapters.storage.rows_registry import USER_WIDTH, client_from_row, signing_key_from_row, user_from_row
+from portero.adapters.storage.rows_sessions import (
+    FAMILY_WIDTH,
+    browser_from_row,
+    family_from_row,
+    session_from_row,
+)
+from portero.adapters.storage.tables import (
+    AUDIT,
+    AUTHORIZATION_CODES,
+    BROWSER_SESSIONS,
+    CLIENTS,
+    DEVICE_SESSIONS,
+    FAMILIES,
+    LOGIN_TRANSACTIONS,
+    REPLAY_MARKS,
+    REVOCATIONS,
+    SIGNING_KEYS,
+    USERS,
+    Query,
+    Row,
+)
+from portero.core.transitions import (
+    AuditKey,
+    BrowserAggregate,
+    BrowserKey,
+    ClientAggregate,
+    ClientKey,
+    ClientsKey,
+    CodeAggregate,
+    CodeKey,
+    FamilyAggregate,
+    FamilyKey,
+    FeedKey,
+    FeedSlice,
+    Key,
+    LoginKey,
+    ReplayKey,
+    SessionAggregate,
+    SessionKey,
+    SessionsKey,
+    SigningKeysKey,
+    SubjectAggregate,
+    SubjectKey,
+    User,
+    UsernameKey,
+    UsersKey,
+)
+
+A = TypeVar("A")
+Rows = list[Row]
+Loading = Generator[tuple[Query, ...], list[Rows], A]
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(parts)
+
+
+_FAMILY: Final = _joined(
+    "SELECT",
+    ", ".join((FAMILIES.qualified("f"), USERS.qualified("u"), DEVICE_SESSIONS.qualified("s"))),
+    "FROM families f JOIN device_sessions s ON s.sid = f.sid LEFT JOIN users u ON u.subject = s.subject",
+    "WHERE f.id = ?",
+)
+_CODE: Final = _joined(
+    "SELECT",
+    ", ".join((AUTHORIZATION_CODES.qualified("c"), USERS.qualified("u"), BROWSER_SESSIONS.qualified("b"))),
+    "FROM authorization_codes c LEFT JOIN browser_sessions b ON b.id_digest = c.browser_session",
+    "LEFT JOIN users u ON u.subject = c.subject WHERE c.code_digest = ?",
+)
+_SESSION: Final = _joined(
+    "SELECT",
+    ", ".join((USERS.qualified("u"), DEVICE_SESSIONS.qualified("s"))),
+    "FROM device_sessions s LEFT JOIN users u ON u.subject = s.subject WHERE s.sid = ?",
+)
+_BROWSER: Final = _joined(
+    "SELECT",
+    ", ".join((USERS.qualified("u"), BROWSER_SESSIONS.qualified("b"))),
+    "FROM browser_sessions b LEFT JOIN users u ON u.subject = b.subject WHERE b.id_digest = ?",
+)
+_LIVE_FAMILIES: Final = FAMILIES.select("WHERE t.sid = ? AND t.status = 'active' ORDER BY t.created, t.id")
+_SESSION_ALONE: Final = DEVICE_SESSIONS.select("WHERE t.sid = ?")
+_SESSION_TO_JOIN: Final = DEVICE_SESSIONS.select(
+    "WHERE t.browser_session = ? AND t.client_id = ? AND t.status = 'active' "
+    "ORDER BY t.created DESC, t.sid DESC LIMIT 1"
+)
+_SESSIONS_UNDER: Final = DEVICE_SESSIONS.select(
+    "WHERE t.browser_session = ? AND t.status = 'active' ORDER BY t.created, t.sid"
+)
+_SESSIONS_OF: Final = DEVICE_SESSIONS.select("WHERE t.subject = ? AND t.status = 'active' ORDER BY t.created, t.sid")
+_BROWSERS_OF: Final = BROWSER_SESSIONS.select("WHERE t.subject = ? ORDER BY t.auth_time, t.id_digest")
+_NEWEST_OF: Final = DEVICE_SESSIONS.select(
+    "WHERE t.subject = ? AND t.status = 'active' ORDER BY t.last_seen DESC, t.sid LIMIT ?"
+)
+_NEWEST: Final = DEVICE_SESSIONS.select("WHERE t.status = 'active' ORDER BY t.last_seen DESC, t.sid LIMIT ?")
+_USER: Final = USERS.select("WHERE t.subject = ?")
+_USERNAME: Final = USERS.select("WHERE t.username_folded = ?")
+_USERS: Final = USERS.select("WHERE t.username_folded > ? ORDER BY t.username_folded LIMIT ?")
+_CLIENT: Final = CLIENTS.select("WHERE t.client_id = ?")
+_CLIENTS: Final = CLIENTS.select("ORDER BY t.client_id")
+_LOGIN: Final = LOGIN_TRANSACTIONS.select("WHERE t.id_digest = ?")
+_REPLAY: Final = REPLAY_MARKS.select("WHERE t.digest = ?")
+_SIGNING_KEYS: Final = SIGNING_KEYS.select("WHERE t.status <> 'removed' ORDER BY t.created, t.kid")
+_FEED_HEAD: Final = "SELECT epoch, feed_head FROM meta WHERE singleton = 1"
+_FEED: Final = REVOCATIONS.select("WHERE t.n > ? AND t.until > ? ORDER BY t.n LIMIT ?")
+_AUDIT: Final = AUDIT.select("ORDER BY t.n DESC LIMIT ?")
+_AUDIT_OF: Final = AUDIT.select("WHERE t.subject = ? ORDER BY t.n DESC LIMIT ?")
+
+
+def load(key: Key[A]) -> Loading[A]:
+    """The generator that reads what `key` names; it returns the aggregate."""
+    return LOADERS[type(key)](key)
+
+
+def _family(key: FamilyKey) -> Loading[FamilyAggregate]:
+    (rows,) = yield ((_FAMILY, (key.family_id,)),)
+    if not rows:
+        return FamilyAggregate(None, None, None)
+    (row,) = rows
+    return FamilyAggregate(
+        family_from_row(row[:FAMILY_WIDTH]),
+        session_from_row(row[FAMILY_WIDTH + USER_WIDTH :]),
+        user_from_row(row[FAMILY_WIDTH : FAMILY_WIDTH + USER_WIDTH]),
+    )
+
+
+def _code(key: CodeKey) -> Loading[CodeAggregate]:
+    (rows,) = yield ((_CODE, (key.code_digest,)),)
+    if not rows:
+        return CodeAggregate(None, None, None, (), None)
+    (row,) = rows
+    code = code_from_row(row[:CODE_WIDTH])
+    user = user_from_row(row[CODE_WIDTH : CODE_WIDTH + USER_WIDTH])
+    browser_row = row[CODE_WIDTH + USER_WIDTH :]
+    browser = browser_from_row(browser_row) if browser_row[0] is not None else None
+    if code.sid is not None:
+        (rows,) = yield ((_SESSION_ALONE, (code.sid,)),)
+    else:
+        (rows,) = yield ((_SESSION_TO_JOIN, (code.browser_session, code.client_id)),)
+    if not rows:
+        return CodeAggregate(code, browser, None, (), user)
+    session = session_from_row(rows[0])
+    (rows,) = yield ((_LIVE_FAMILIES, (session.sid,)),)
+    return CodeAggregate(code, browser, session, tuple(map(family_from_row, rows)), user)
+
+
+def _browser(key: BrowserKey) -> Loading[BrowserAggregate]:
+    found, under = yield ((_BROWSER, (key.id_digest,)), (_SESSIONS_UNDER, (key.id_digest,)))
+    sessions = tuple(map(session_from_row, under))
+    if not found:
+        return BrowserAggregate(None, sessions, None)
+    (row,) = found
+    return BrowserAggregate(browser_from_row(row[USER_WIDTH:]), sessions, user_from_row(row[:USER_WIDTH]))
+
+
+def _session(key: SessionKey) -> Loading[SessionAggregate]:
+    if not storable(key.sid):
+        return SessionAggregate(None, None)
+    (rows,) = yield ((_SESSION, (key.sid,)),)
+    if not rows:
+        return SessionAggregate(None, None)
+    (row,) = rows
+    return SessionAggregate(session_from_row(row[USER_WIDTH:]), user_from_row(row[:USER_WIDTH]))
+
+
+def _subject(key: SubjectKey) -> Loading[SubjectAggregate]:
+    if not storable(key.subject):
+        return SubjectAggregate(None, (), ())
+    users, sessions, browsers = yield (
+        (_USER, (key.subject,)),
+        (_SESSIONS_OF, (key.subject,)),
+        (_BROWSERS_OF, (key.subject,)),
+    )
+    return SubjectAggregate(
+        user_from_row(users[0]) if users else None,
+        tuple(map(session_from_row, sessions)),
+        tuple(map(browser_from_row, browsers)),
+    )
+
+
+def _username(key: UsernameKey) -> Loading[SubjectAggregate]:
+    if not storable(key.username):
+        return SubjectAggregate(None, (), ())
+    (rows,) = yield ((_USERNAME, (key.username.casefold(),)),)
+    user = user_from_row(rows[0]) if rows else None
+    if user is None:
+        return SubjectAggregate(None, (), ())
+    sessions, browsers = yield ((_SESSIONS_OF, (user.subject,)), (_BROWSERS_OF, (user.subject,)))
+    return SubjectAggregate(user, tuple(map(session_from_row, sessions)), tuple(map(browser_from_row, browsers)))
+
+
+def _client(key: ClientKey) -> Loading[ClientAggregate]:
+    if not storable(key.client_id):
+        return ClientAggregate(None)
+    (rows,) = yield ((_CLIENT, (key.client_id,)),)
+    return ClientAggregate(client_from_row(rows[0]) if rows else None)
+
+
+def _clients(key: ClientsKey) -> Loading[Any]:
+    (rows,) = yield ((_CLIENTS, ()),)
+    return tuple(map(client_from_row, rows))
+
+
+def _users(key: UsersKey) -> Loading[tuple[User, ...]]:
+    after = key.after.casefold() if storable(key.after) else ""
+    (rows,) = yield ((_USERS, (after, within_column(key.limit))),)
+    return tuple([user for row in rows if (user := user_from_row(row)) is not None])
+
+
+def _sessions(key: SessionsKey) -> Loading[Any]:
+    limit = within_column(key.limit)
+    if key.subject is None:
+        (rows,) = yield ((_NEWEST, (limit,)),)
+    elif storable(key.subject):
+        (rows,) = yield ((_NEWEST_OF, (key.subject, limit)),)
+    else:
+        rows = []
+    return tuple(map(session_from_row, rows))
+
+
+def _login(key: LoginKey) -> Loading[Any]:
+    (rows,) = yield ((_LOGIN, (key.id_digest,)),)
+    return login_from_row(rows[0]) if rows else None
+
+
+def _replay(key: ReplayKey) -> Loading[Any]:
+    (rows,) = yield ((_REPLAY, (key.digest,)),)
+    return replay_from_row(rows[0]) if rows else None
+
+
+def _signing_keys(key: SigningKeysKey) -> Loading[Any]:
+    (rows,) = yield ((_SIGNING_KEYS, ()),)
+    return tuple(map(signing_key_from_row, rows))
+
+
+def _feed(key: FeedKey) -> Loading[FeedSlice]:
+    # The head first: without a snapshot around both, an entry that appears in between is returned beyond the
+    # head, never hidden below it. One row more than asked for tells whether the slice was cut.
+    limit = within_column(key.limit)
+    heads, rows = yield (
+        (_FEED_HEAD, ()),
+        (_FEED, (within_column(key.after), within_column(key.live_at), within_column(limit + 1))),
+    )
+    ((epoch, head),) = heads
+    entries = tuple([feed_entry_from_row(row, epoch=epoch) for row in rows[:limit]])
+    if entries and (len(rows) > limit or entries[-1].n > head):
+        head = entries[-1].n
+    return FeedSlice(epoch=epoch, entries=entries, head=head)
+
+
+def _audit(key: AuditKey) -> Loading[Any]:
+    limit = within_column(key.limit)
+    if key.subject is None:
+        (rows,) = yield ((_AUDIT, (limit,)),)
+    elif storable(key.subject):
+        (rows,) = yield ((_AUDIT_OF, (key.subject, limit)),)
+    else:
+        rows = []
+    return tuple(map(event_from_row, rows))
+
+
+LOADERS: Final[dict[type[Any], Callable[[Any], Loading[Any]]]] = {
+    FamilyKey: _family,
+    CodeKey: _code,
+    BrowserKey: _browser,
+    SessionKey: _session,
+    SubjectKey: _subject,
+    UsernameKey: _username,
+    ClientKey: _client,
+    ClientsKey: _clients,
+    UsersKey: _users,
+    SessionsKey: _sessions,
+    LoginKey: _login,
+    ReplayKey: _replay,
+    SigningKeysKey: _signing_keys,
+    FeedKey: _feed,
+    AuditKey: _audit,
+}
+
+ONE_STATEMENT: Final = frozenset({FamilyKey, SessionKey, ClientKey, LoginKey, ReplayKey, SigningKeysKey})
+"""Aggregates that are one statement: read alone it is its own snapshot."""
+LONG: Final = frozenset({ClientsKey, UsersKey, SessionsKey, FeedKey, AuditKey})
+"""Lists: possibly long, so not read on the event loop's own connection."""
