@@ -46,6 +46,11 @@ class KeyRing(Protocol):
         """The `alg` values of the published keys, for metadata."""
         ...
 
+    async def keep_up(self) -> None:
+        """Read the store again where that is due; an endpoint calls it before it signs or publishes. Never raises
+        for a store that cannot be reached: the keys that are known go on."""
+        ...
+
 
 class TagKeys(Protocol):
     """The keys that tag refresh tokens; kept outside the database, rotated by a one-byte id."""
