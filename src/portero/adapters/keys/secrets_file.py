@@ -122,15 +122,17 @@ def read_secrets(path: Path) -> Secrets:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigurationError(SETTING, str(path), f"it must be a readable file ({error.strerror})") from error
-    with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(file.fileno())
+    try:
+        about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise ConfigurationError(SETTING, str(path), "it must be a regular file")
         if about.st_mode & 0o077:
             mode = stat.S_IMODE(about.st_mode)
             expected = f"its mode is {mode:04o}, so others can read or write the keys; run: chmod 600 {path}"
             raise ConfigurationError(SETTING, str(path), expected)
-        return _parse(path, file.read(1 << 20))
+        return _parse(path, os.read(descriptor, 1 << 20))
+    finally:
+        os.close(descriptor)
 
 
 def rotate_secret(path: Path, kind: SecretKind, *, random: Random) -> int:
