@@ -1,0 +1,118 @@
+"""What follows a sign-in that suffices: the person's agreement where it is needed, the code, the way back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from starlette.responses import Response
+
+from portero.authorization_server.pages.answers import see_other
+from portero.authorization_server.pages.site import Site
+from portero.authorization_server.pages.visit import Visit
+from portero.authorization_server.sign_in.browser_session import Present
+from portero.core.grants.authorization_code import issue_code
+from portero.core.jose import base64url
+from portero.core.oauth.authorization import (
+    AuthorizationRequest,
+    Prompt,
+    RedirectedError,
+    ResponseMode,
+    ResponseTarget,
+    code_response,
+    error_response,
+    refused,
+    response_location,
+)
+from portero.core.oauth.redirect_uris import csp_source
+from portero.core.sessions.device_name import coarse_place
+from portero.core.transitions import BrowserAggregate, BrowserKey, Client, ClientKey, Decision, Put
+from portero.core.types import ClientId, Secret
+
+_SUBMIT = "document.forms[0].submit()"
+"""The one script there is: it presses the button of the `form_post` page."""
+_SUBMIT_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(_SUBMIT.encode()).digest()).decode()}'"
+
+
+async def client_of(site: Site, client_id: ClientId) -> Client | None:
+    """Look a client up.
+
+    Raises:
+        Unavailable: the store is not there.
+    """
+    return (await site.context.store.read(ClientKey(client_id))).client
+
+
+def needs_consent(request: AuthorizationRequest, *, client: Client) -> bool:
+    """Say whether the person is asked: of others' applications always, of our own when they ask for it."""
+    return not client.first_party or Prompt.CONSENT in request.prompt
+
+
+def form_targets(client: Client, *, target: ResponseTarget) -> tuple[str, ...]:
+    """The CSP sources where a form of this sign-in may end.
+
+    The redirect URI's, and the client's other registered places: an application that sends the
+    browser on from its redirect URI is still within the navigation that the form began.
+    """
+    uris = (target.redirect_uri, *client.redirect_uris, *client.allowed_origins)
+    return tuple(dict.fromkeys(source for uri in uris if (source := csp_source(uri)) is not None))
+
+
+async def answer_with_code(
+    site: Site, visit: Visit, *, request: AuthorizationRequest, client: Client, present: Present
+) -> Response:
+    """Issue a code under the browser's sign-in, and send it to the client.
+
+    Raises:
+        RedirectedError: `login_required`: the sign-in ended a moment ago.
+        Unavailable: no code was issued.
+    """
+    context = site.context
+    now = context.now()
+    code = Secret(base64url.encode(context.random.bytes(32)))
+    session = present.session
+    record = issue_code(
+        session,
+        code=code,
+        client_id=client.client_id,
+        redirect_uri=request.target.redirect_uri,
+        code_challenge=request.code_challenge,
+        nonce=request.nonce,
+        scope=request.scope,
+        resource=request.resource,
+        place=coarse_place(None if visit.address is None else str(visit.address)),
+        now=now,
+        lifetime=int(context.config.code_lifetime.total_seconds()),
+        claims=request.claims,
+        dpop_jkt=request.dpop_jkt,
+    )
+
+    def decide(aggregate: BrowserAggregate) -> Decision[bool]:
+        if aggregate.browser is None:
+            return Decision(False)
+        return Decision(True, writes=(Put(record),))
+
+    if not await context.commit(BrowserKey(session.id_digest), decide, now=now):
+        raise refused(request, "login_required", "the sign-in has ended")
+    return _send(site, visit.language, request.target, dict(code_response(request.target, code=code, iss=site.issuer)))
+
+
+def answer_with_error(site: Site, *, error: RedirectedError, language: str) -> Response:
+    """Send a refusal to the client."""
+    return _send(site, language, error.target, dict(error_response(error, iss=site.issuer)))
+
+
+def _send(site: Site, language: str, target: ResponseTarget, members: dict[str, str]) -> Response:
+    if target.response_mode is ResponseMode.QUERY:
+        return see_other(response_location(target, members))
+    # OAuth 2.0 Form Post Response Mode §2: the answer is the body of a form, never in a URL.
+    source = csp_source(target.redirect_uri)
+    return site.page(
+        "form_post.html",
+        language=language,
+        form_targets=() if source is None else (source,),
+        script=_SUBMIT_SOURCE,
+        submit=_SUBMIT,
+        action=target.redirect_uri,
+        members=members,
+    )

@@ -1,0 +1,136 @@
+"""What waits while a person signs in: bound to the browser that began it by a cookie of its own.
+
+The URL names a transaction by its handle, which opens nothing; the store finds it by the digest of
+the cookie's secret. So several tabs sign in side by side, and a link to somebody else's sign-in
+page leads nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.responses import Response
+
+from portero.authorization_server.pages.site import Site
+from portero.authorization_server.pages.visit import Visit
+from portero.authorization_server.sign_in.cookies import is_handle, new_handle
+from portero.core.digests import sha256_of
+from portero.core.errors import RequestError
+from portero.core.jose import base64url
+from portero.core.oauth.authorization import AuthorizationRequest, request_from_json, request_to_json
+from portero.core.transitions import Decision, LoginKey, LoginTransaction, Put
+from portero.core.types import Digest, NumericDate, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAuthorization:
+    """A client waits for its code."""
+
+    request: AuthorizationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPage:
+    """A page of ours waits."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSignOut:
+    """A sign-out that arrived by a form of another site, without our cookie; the hint stays out of the URL."""
+
+    parameters: dict[str, str]
+
+
+Pending = PendingAuthorization | PendingPage | PendingSignOut
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A transaction whose cookie this browser has."""
+
+    handle: str
+    secret: Secret[str]
+    record: LoginTransaction
+    pending: Pending
+    authenticated: Digest | None = None
+    """The browser session that was made for it."""
+
+    def by(self, browser_session: Digest) -> LoginTransaction:
+        """The record that remembers who signed in for it."""
+        return replace(self.record, request=_to_json(self.pending, authenticated=browser_session))
+
+
+async def begin(site: Site, visit: Visit, pending: Pending, *, response: Response) -> str:
+    """Keep what waits, and bind it to this browser through `response`. Returns the handle.
+
+    Raises:
+        Unavailable: nothing was kept.
+    """
+    context = site.context
+    now = context.now()
+    lifetime = context.config.login_lifetime
+    secret = Secret(base64url.encode(context.random.bytes(32)))
+    handle = new_handle(now=now, random=context.random.bytes(4))
+    record = LoginTransaction(
+        id_digest=sha256_of(secret),
+        request=_to_json(pending, authenticated=None),
+        created=now,
+        expires=NumericDate(now + int(lifetime.total_seconds())),
+    )
+
+    def decide(_: LoginTransaction | None) -> Decision[None]:
+        return Decision(None, writes=(Put(record),))
+
+    await context.commit(LoginKey(record.id_digest), decide, now=now)
+    for old in site.cookies.crowded_out(visit.cookies):
+        response.headers.append("set-cookie", site.cookies.clear_login(handle=old))
+    response.headers.append("set-cookie", site.cookies.set_login(secret, handle=handle, lifetime=lifetime))
+    return handle
+
+
+async def load(site: Site, visit: Visit) -> Transaction:
+    """Find the transaction that the parameter `login` names, by the cookie of this browser.
+
+    Raises:
+        RequestError: `sign_in_elsewhere` (a page): begun in another browser, over, or no cookies.
+        Unavailable: the store is not there.
+    """
+    handle = visit.parameters.get("login") or ""
+    secret = site.cookies.login(visit.cookies, handle=handle) if is_handle(handle) else None
+    if secret is None:
+        raise _elsewhere("no cookie for this sign-in")
+    record = await site.context.store.read(LoginKey(sha256_of(secret)))
+    if record is None or record.expires <= site.context.now():
+        raise _elsewhere("the sign-in has expired")
+    pending, authenticated = _from_json(record.request)
+    return Transaction(handle, secret, record, pending, authenticated)
+
+
+def _elsewhere(detail: str) -> RequestError:
+    return RequestError("sign_in_elsewhere", "this sign-in is not under way here", status=400, detail=detail)
+
+
+def _to_json(pending: Pending, *, authenticated: Digest | None) -> str:
+    members: dict[str, Any] = {"authenticated": None if authenticated is None else authenticated.hex()}
+    match pending:
+        case PendingAuthorization(request):
+            members["authorization"] = request_to_json(request)
+        case PendingPage(path):
+            members["page"] = path
+        case PendingSignOut(parameters):
+            members["sign_out"] = parameters
+    return json.dumps(members, separators=(",", ":"))
+
+
+def _from_json(text: str) -> tuple[Pending, Digest | None]:
+    members = json.loads(text)
+    authenticated = None if members["authenticated"] is None else Digest(bytes.fromhex(members["authenticated"]))
+    if "authorization" in members:
+        return PendingAuthorization(request_from_json(members["authorization"])), authenticated
+    if "page" in members:
+        return PendingPage(members["page"]), authenticated
+    return PendingSignOut(members["sign_out"]), authenticated
