@@ -1,0 +1,46 @@
+"""The routes of the browser-facing half: what a person's browser may ask for."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from portero.authorization_server.context import Context
+from portero.authorization_server.endpoints.authorize import authorize
+from portero.authorization_server.endpoints.end_session import end_session
+from portero.authorization_server.pages.account import account, front, signed_out
+from portero.authorization_server.pages.site import Site, site_of
+from portero.authorization_server.sign_in.page import consent, sign_in
+
+_YEAR = 365 * 24 * 3600
+
+
+def browser_routes(context: Context) -> list[Route]:
+    """Build the routes of one server: authorize, sign-in, sign-out, account, and the style sheet."""
+    site = site_of(context)
+    both = ["GET", "POST"]
+    return [
+        Route("/authorize", site.endpoint(authorize), methods=both),
+        Route("/sign-in", site.endpoint(sign_in), methods=both),
+        Route("/consent", site.endpoint(consent), methods=["POST"]),
+        Route("/end_session", site.endpoint(end_session), methods=both),
+        Route("/account", site.endpoint(account), methods=both),
+        Route("/signed-out", site.endpoint(signed_out), methods=["GET"]),
+        Route("/", site.endpoint(front), methods=["GET"]),
+        _style_route(site),
+    ]
+
+
+def _style_route(site: Site) -> Route:
+    """One file, named by its content, kept by browsers for a year."""
+
+    async def serve(_: Request) -> Response:
+        headers = {
+            "cache-control": f"public, max-age={_YEAR}, immutable",
+            "x-content-type-options": "nosniff",
+            "cross-origin-resource-policy": "same-origin",
+        }
+        return Response(site.styles.body, media_type="text/css; charset=utf-8", headers=headers)
+
+    return Route(f"/assets/{site.styles.name}", serve, methods=["GET"])

@@ -1,0 +1,180 @@
+"""What every page shares: templates, texts, headers, and the translation of errors into pages.
+
+The template engine is imported with the first page, not at start-up, and each template is
+compiled once. A refusal gets a reference that the person can quote and an operator can find
+in the log; the log has the reason, the page only what a person can use.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from portero.authorization_server.context import Context
+from portero.authorization_server.endpoints.exchange import Disconnected
+from portero.authorization_server.pages.answers import SecurityHeaders
+from portero.authorization_server.pages.brand import StyleSheet, style_sheet
+from portero.authorization_server.pages.texts import Texts, texts_in
+from portero.authorization_server.pages.visit import Visit, language_of, read_visit
+from portero.authorization_server.sign_in.cookies import Cookies, cookies_of
+from portero.authorization_server.sign_in.throttle import SignInThrottle
+from portero.core.errors import RequestError, Unavailable
+from portero.core.types import Issuer
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+Handler = Callable[["Site", Visit], Awaitable[Response]]
+
+_log = logging.getLogger("portero.pages")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The browser-facing half of one server."""
+
+    context: Context
+    cookies: Cookies
+    throttle: SignInThrottle
+    headers: SecurityHeaders
+    styles: StyleSheet
+    origin: str
+    """Our own, as browsers name it."""
+    base: str
+    """The issuer's path, before each of our links; mostly empty."""
+
+    @property
+    def issuer(self) -> Issuer:
+        """Our name in every answer."""
+        return Issuer(self.context.config.issuer)
+
+    def path(self, path: str) -> str:
+        """A link to one of our pages."""
+        return self.base + path
+
+    def page(
+        self,
+        template: str,
+        *,
+        language: str,
+        status: int = 200,
+        form_targets: Iterable[str] = (),
+        script: str | None = None,
+        **values: Any,
+    ) -> Response:
+        """Render a page.
+
+        Args:
+            language: one of the configured languages.
+            form_targets: CSP sources where its form may end, beside ourselves.
+            script: CSP hash source of the page's one inline script.
+            values: what the template shows; texts are escaped there.
+        """
+        texts = texts_in(language)
+        html = (
+            _templates()
+            .get_template(template)
+            .render(t=texts, site=self, brand=self.context.config.brand_name, here=template, **values)
+        )
+        response = Response(html, status_code=status, media_type="text/html; charset=utf-8")
+        response.headers["content-language"] = language
+        self.headers.apply(response, form_targets=form_targets, script=script)
+        return response
+
+    def endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        """Turn a handler of visits into one of requests: read strictly, and explain what fails."""
+
+        async def answer(request: Request) -> Response:
+            language = language_of(request, self.context.config)
+            try:
+                visit = await read_visit(request, self.context.config)
+                language = visit.language
+                response = await handler(self, visit)
+            except RequestError as error:
+                return self.error_page(error, language=language, reference=self._reference(request))
+            except Unavailable as failure:
+                return self.unavailable_page(failure, language=language, reference=self._reference(request))
+            except Disconnected:
+                return Response(status_code=400)
+            if "content-security-policy" not in response.headers:
+                self.headers.apply(response)
+            return response
+
+        return answer
+
+    def error_page(self, error: RequestError, *, language: str, reference: str) -> Response:
+        """Say that a request was refused, without sending the browser anywhere."""
+        # Never `error.description` of a foreign origin: every text here is ours.
+        _log.info("refused %s: %s: %s", reference, error.error, error.detail)
+        texts = texts_in(language)
+        kind = error.error if texts.has(f"error.{error.error}.title") else "request"
+        return self.page(
+            "error.html",
+            language=language,
+            status=error.status,
+            title=texts(f"error.{kind}.title"),
+            body=texts(f"error.{kind}.body"),
+            technical=f"{error.error}: {error.description}" if kind == "request" else None,
+            reference=reference,
+        )
+
+    def unavailable_page(self, failure: Unavailable, *, language: str, reference: str) -> Response:
+        """Say that it is us, not them (503), and when to come back."""
+        _log.warning("unavailable %s: %s", reference, failure.what)
+        texts = texts_in(language)
+        response = self.page(
+            "error.html",
+            language=language,
+            status=503,
+            title=texts("error.unavailable.title"),
+            body=texts("error.unavailable.body"),
+            technical=None,
+            reference=reference,
+        )
+        response.headers["retry-after"] = str(max(1, failure.retry_after))
+        return response
+
+    def _reference(self, request: Request) -> str:
+        """The request's name in the log, where the edge gave it one."""
+        named = request.scope.get("state", {}).get("request_id")
+        return named if isinstance(named, str) else self.context.random.bytes(8).hex()
+
+
+def site_of(context: Context) -> Site:
+    """Build the site of one server."""
+    issuer = urlsplit(context.config.issuer)
+    return Site(
+        context=context,
+        cookies=cookies_of(Issuer(context.config.issuer)),
+        throttle=SignInThrottle(),
+        headers=SecurityHeaders(secure=issuer.scheme == "https"),
+        styles=style_sheet(context.config.brand_color),
+        origin=f"{issuer.scheme}://{issuer.netloc}",
+        base=issuer.path.rstrip("/"),
+    )
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    # Here and not above: importing Jinja2 costs a tenth of our start-up, and many servers show no page for a while.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+__all__ = ["Handler", "Site", "Texts", "site_of"]

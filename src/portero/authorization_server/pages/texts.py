@@ -1,0 +1,272 @@
+"""Everything a page says, in English and in Spanish (Rioplatense, with voseo).
+
+A text is plain; `{name}` is filled in and the whole is escaped where it is shown. Both languages
+have the same keys and the same names, which a test holds them to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+EN: Final[Mapping[str, str]] = {
+    "language": "English",
+    "nav.label": "Site",
+    "nav.account": "Your devices",
+    "nav.languages": "Language",
+    "skip": "Skip to content",
+    "front.title": "Your account",
+    "front.signed_in": "You are signed in as {name}.",
+    "front.signed_out": "Sign in to see where your account is in use.",
+    "front.devices": "See your devices",
+    "front.sign_in": "Sign in",
+    "front.sign_out": "Sign out",
+    "sign_in.title": "Sign in",
+    "sign_in.to": "to continue to {client}",
+    "sign_in.again": "Type your password again to continue.",
+    "sign_in.username": "User name",
+    "sign_in.password": "Password",
+    "sign_in.submit": "Sign in",
+    "sign_in.problem": "You are not signed in yet",
+    "sign_in.wrong": "The user name or the password is not right.",
+    "sign_in.missing.username": "Type your user name.",
+    "sign_in.missing.password": "Type your password.",
+    "sign_in.wait": "There were too many attempts. Wait {duration}, then try again.",
+    "consent.title": "Allow {client}?",
+    "consent.body": "{client} asks for access to your account, {name}. It will be able to:",
+    "consent.allow": "Allow",
+    "consent.deny": "Do not allow",
+    "scope.openid": "know that it is you",
+    "scope.profile": "see your name",
+    "scope.email": "see your e-mail address",
+    "scope.offline_access": "stay signed in while you are away",
+    "scope.other": "use “{scope}”",
+    "sign_out.title": "Sign out?",
+    "sign_out.asked_by": "{client} asks to sign you out.",
+    "sign_out.body": "You, {name}, will be signed out in this browser, of every application you use in it.",
+    "sign_out.yes": "Sign out",
+    "sign_out.no": "Stay signed in",
+    "signed_out.title": "You are signed out",
+    "signed_out.body": "Nobody is signed in in this browser any more.",
+    "signed_out.everywhere": "You are signed out on all your devices. Applications stop working there within moments.",
+    "signed_out.again": "Sign in again",
+    "devices.title": "Your devices",
+    "devices.intro": "Where your account, {name}, is signed in. If you do not recognize one, end it.",
+    "devices.this": "This device",
+    "devices.client": "Application",
+    "devices.created": "Signed in",
+    "devices.last_seen": "Last used",
+    "devices.place": "Network",
+    "devices.place_unknown": "unknown",
+    "devices.rename": "Rename",
+    "devices.name": "Name of the device",
+    "devices.save": "Save",
+    "devices.end": "End",
+    "devices.end_of": "End the session on {device} ({client})",
+    "devices.rename_of": "Rename {device} ({client})",
+    "devices.none": "No application is using your account right now. You are signed in in this browser, {device}.",
+    "devices.more": "More",
+    "devices.end_others": "End all others",
+    "devices.end_others_hint": "Everything but this browser is signed out.",
+    "devices.end_all": "Sign out everywhere",
+    "devices.end_all_hint": "This browser too.",
+    "devices.done.renamed": "The device has its new name.",
+    "devices.done.ended": "The session has ended. Its access stops within moments.",
+    "devices.done.ended_others": "All other sessions have ended.",
+    "devices.done.bad_name": "A name has at least one visible character.",
+    "form_post.title": "Back to the application",
+    "form_post.body": "You are signed in. If nothing happens, press the button.",
+    "form_post.submit": "Continue",
+    "error.reference": "Reference: {reference}",
+    "error.technical": "For whoever looks after the application",
+    "error.request.title": "This did not work",
+    "error.request.body": "The application that sent you here made a request that we cannot answer. Go back to it and "
+    "try again. If it happens again, tell the people who look after it.",
+    "error.unauthorized_client.title": "Unknown application",
+    "error.unauthorized_client.body": "The application that sent you here is not registered with us, so we did not "
+    "go on. Nothing happened to your account.",
+    "error.sign_in_elsewhere.title": "This sign-in is not open here",
+    "error.sign_in_elsewhere.body": "It began in another browser, it took too long, or your browser does not keep "
+    "cookies for this site. Go back to the application and sign in from there.",
+    "error.form_not_from_here.title": "This form was not yours",
+    "error.form_not_from_here.body": "It came from another page or another browser, or you signed in again "
+    "meanwhile. Nothing was changed. Go back, load the page again, and try once more.",
+    "error.not_found.title": "There is nothing here",
+    "error.not_found.body": "The address may be mistyped, or the page is gone.",
+    "error.method_not_allowed.title": "That is not how this page works",
+    "error.method_not_allowed.body": "Go back and use the buttons of the page.",
+    "error.unavailable.title": "We cannot do this right now",
+    "error.unavailable.body": "Something on our side is not available. It is not your fault, and nothing was "
+    "changed. Wait a moment and load the page again.",
+    "error.internal.title": "Something went wrong here",
+    "error.internal.body": "It is our mistake, not yours. Try again; if it happens again, give the reference to the "
+    "people who look after this site.",
+    "ago.now": "just now",
+    "ago.minute": "1 minute ago",
+    "ago.minutes": "{n} minutes ago",
+    "ago.hour": "1 hour ago",
+    "ago.hours": "{n} hours ago",
+    "ago.day": "yesterday",
+    "ago.days": "{n} days ago",
+    "duration.second": "1 second",
+    "duration.seconds": "{n} seconds",
+    "duration.minute": "1 minute",
+    "duration.minutes": "{n} minutes",
+}
+
+ES: Final[Mapping[str, str]] = {
+    "language": "Español",
+    "nav.label": "Sitio",
+    "nav.account": "Tus dispositivos",
+    "nav.languages": "Idioma",
+    "skip": "Ir al contenido",
+    "front.title": "Tu cuenta",
+    "front.signed_in": "Iniciaste sesión como {name}.",
+    "front.signed_out": "Iniciá sesión para ver dónde se está usando tu cuenta.",
+    "front.devices": "Ver tus dispositivos",
+    "front.sign_in": "Iniciar sesión",
+    "front.sign_out": "Cerrar sesión",
+    "sign_in.title": "Iniciá sesión",
+    "sign_in.to": "para seguir a {client}",
+    "sign_in.again": "Escribí tu contraseña otra vez para seguir.",
+    "sign_in.username": "Usuario",
+    "sign_in.password": "Contraseña",
+    "sign_in.submit": "Iniciar sesión",
+    "sign_in.problem": "Todavía no iniciaste sesión",
+    "sign_in.wrong": "El usuario o la contraseña no son correctos.",
+    "sign_in.missing.username": "Escribí tu usuario.",
+    "sign_in.missing.password": "Escribí tu contraseña.",
+    "sign_in.wait": "Hubo demasiados intentos. Esperá {duration} y probá de nuevo.",
+    "consent.title": "¿Le das permiso a {client}?",
+    "consent.body": "{client} pide acceso a tu cuenta, {name}. Va a poder:",
+    "consent.allow": "Dar permiso",
+    "consent.deny": "No dar permiso",
+    "scope.openid": "saber que sos vos",
+    "scope.profile": "ver tu nombre",
+    "scope.email": "ver tu dirección de correo",
+    "scope.offline_access": "mantener la sesión mientras no estás",
+    "scope.other": "usar «{scope}»",
+    "sign_out.title": "¿Querés cerrar la sesión?",
+    "sign_out.asked_by": "{client} pide cerrar tu sesión.",
+    "sign_out.body": "{name}, se va a cerrar tu sesión en este navegador, en todas las aplicaciones que usás en él.",
+    "sign_out.yes": "Cerrar sesión",
+    "sign_out.no": "Seguir con la sesión",
+    "signed_out.title": "Cerraste la sesión",
+    "signed_out.body": "Ya no hay ninguna sesión iniciada en este navegador.",
+    "signed_out.everywhere": "Cerraste la sesión en todos tus dispositivos. Las aplicaciones dejan de funcionar ahí "
+    "en instantes.",
+    "signed_out.again": "Iniciar sesión de nuevo",
+    "devices.title": "Tus dispositivos",
+    "devices.intro": "Dónde está iniciada la sesión de tu cuenta, {name}. Si no reconocés alguno, cerralo.",
+    "devices.this": "Este dispositivo",
+    "devices.client": "Aplicación",
+    "devices.created": "Inicio de sesión",
+    "devices.last_seen": "Último uso",
+    "devices.place": "Red",
+    "devices.place_unknown": "desconocida",
+    "devices.rename": "Cambiar nombre",
+    "devices.name": "Nombre del dispositivo",
+    "devices.save": "Guardar",
+    "devices.end": "Cerrar",
+    "devices.end_of": "Cerrar la sesión en {device} ({client})",
+    "devices.rename_of": "Cambiar el nombre de {device} ({client})",
+    "devices.none": "Ninguna aplicación está usando tu cuenta ahora. Tu sesión está iniciada en este navegador, "
+    "{device}.",
+    "devices.more": "Más",
+    "devices.end_others": "Cerrar todas las demás",
+    "devices.end_others_hint": "Se cierra todo menos este navegador.",
+    "devices.end_all": "Cerrar sesión en todos lados",
+    "devices.end_all_hint": "También en este navegador.",
+    "devices.done.renamed": "El dispositivo ya tiene su nombre nuevo.",
+    "devices.done.ended": "La sesión se cerró. Su acceso termina en instantes.",
+    "devices.done.ended_others": "Se cerraron todas las demás sesiones.",
+    "devices.done.bad_name": "El nombre tiene que tener al menos un carácter visible.",
+    "form_post.title": "De vuelta a la aplicación",
+    "form_post.body": "Ya iniciaste sesión. Si no pasa nada, apretá el botón.",
+    "form_post.submit": "Seguir",
+    "error.reference": "Referencia: {reference}",
+    "error.technical": "Para quien mantiene la aplicación",
+    "error.request.title": "Esto no funcionó",
+    "error.request.body": "La aplicación que te mandó acá hizo un pedido que no podemos responder. Volvé a ella y "
+    "probá de nuevo. Si vuelve a pasar, avisale a quien la mantiene.",
+    "error.unauthorized_client.title": "Aplicación desconocida",
+    "error.unauthorized_client.body": "La aplicación que te mandó acá no está registrada, así que no seguimos. A tu "
+    "cuenta no le pasó nada.",
+    "error.sign_in_elsewhere.title": "Este inicio de sesión no está abierto acá",
+    "error.sign_in_elsewhere.body": "Empezó en otro navegador, tardó demasiado, o tu navegador no guarda cookies de "
+    "este sitio. Volvé a la aplicación e iniciá sesión desde ahí.",
+    "error.form_not_from_here.title": "Este formulario no era tuyo",
+    "error.form_not_from_here.body": "Vino de otra página o de otro navegador, o iniciaste sesión de nuevo mientras "
+    "tanto. No se cambió nada. Volvé, cargá la página de nuevo y probá otra vez.",
+    "error.not_found.title": "Acá no hay nada",
+    "error.not_found.body": "Puede que la dirección esté mal escrita, o que la página ya no exista.",
+    "error.method_not_allowed.title": "Esta página no funciona así",
+    "error.method_not_allowed.body": "Volvé y usá los botones de la página.",
+    "error.unavailable.title": "Ahora no podemos hacerlo",
+    "error.unavailable.body": "Algo de nuestro lado no está disponible. No es culpa tuya, y no se cambió nada. Esperá "
+    "un momento y cargá la página de nuevo.",
+    "error.internal.title": "Algo salió mal acá",
+    "error.internal.body": "Es un error nuestro, no tuyo. Probá de nuevo; si vuelve a pasar, dale la referencia a "
+    "quien mantiene este sitio.",
+    "ago.now": "recién",
+    "ago.minute": "hace 1 minuto",
+    "ago.minutes": "hace {n} minutos",
+    "ago.hour": "hace 1 hora",
+    "ago.hours": "hace {n} horas",
+    "ago.day": "ayer",
+    "ago.days": "hace {n} días",
+    "duration.second": "1 segundo",
+    "duration.seconds": "{n} segundos",
+    "duration.minute": "1 minuto",
+    "duration.minutes": "{n} minutos",
+}
+
+CATALOGUES: Final[Mapping[str, Mapping[str, str]]] = {"en": EN, "es": ES}
+LANGUAGES: Final = tuple(CATALOGUES)
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts of one language."""
+
+    language: str
+    _catalogue: Mapping[str, str]
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """Return a text with its values filled in; an unknown key is a bug and raises."""
+        return self._catalogue[key].format(**values)
+
+    def has(self, key: str) -> bool:
+        """Say whether there is such a text."""
+        return key in self._catalogue
+
+    def scope(self, scope: str) -> str:
+        """Say what a scope allows."""
+        key = f"scope.{scope}"
+        return self(key) if key in self._catalogue else self("scope.other", scope=scope)
+
+    def ago(self, seconds: int) -> str:
+        """Say how long ago something was; needs no time zone, which a page without script does not know."""
+        if seconds < _MINUTE:
+            return self("ago.now")
+        for unit, length in (("day", _DAY), ("hour", _HOUR), ("minute", _MINUTE)):
+            if seconds >= length:
+                return self._counted(f"ago.{unit}", seconds // length)
+        raise AssertionError("unreachable: a minute was the least")
+
+    def duration(self, seconds: int) -> str:
+        """Say how long something lasts, minutes rounded up."""
+        if seconds < 2 * _MINUTE:
+            return self._counted("duration.second", seconds)
+        return self._counted("duration.minute", -(-seconds // _MINUTE))
+
+    def _counted(self, key: str, n: int) -> str:
+        return self(key) if n == 1 else self(f"{key}s", n=n)
+
+
+def texts_in(language: str) -> Texts:
+    """Return the texts of a language; English where a configured language has none."""
+    return Texts(language, CATALOGUES.get(language, EN))
