@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -19,34 +20,45 @@ import uvicorn
 from portero.adapters.telemetry.json_log import configure_logging
 from portero.authorization_server.app import create_app, open_context
 from portero.authorization_server.config import TABLE, Config
+from portero.authorization_server.context import Context
 from portero.authorization_server.edge import Edge
 from portero.core.errors import ConfigurationError
+from portero.ports import Clock
 
 Listening = Callable[[str], None]
 """Called with `http://HOST:PORT` once requests are accepted."""
+Prepare = Callable[[Context], Awaitable[None]]
 
 
-def run(config: Config, *, listening: Listening) -> None:
+def run(config: Config, *, listening: Listening, clock: Clock | None = None, prepare: Prepare | None = None) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests that run and return.
+
+    Args:
+        config: the settings.
+        listening: told the address once requests are accepted.
+        clock: another clock than the system's, for demonstrations.
+        prepare: what to do with the open context before anything listens, such as adding demo users.
 
     Raises:
         ConfigurationError: a setting is wrong, or the address cannot be bound. Nothing was served.
         Unavailable: the database cannot be reached.
     """
-    import logging
-
     configure_logging()
     # uvicorn's notes on its own start and stop; ours say the same.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(config, listening=listening))
+        runner.run(serve(config, listening=listening, clock=clock, prepare=prepare))
 
 
-async def serve(config: Config, *, listening: Listening) -> None:
+async def serve(
+    config: Config, *, listening: Listening, clock: Clock | None = None, prepare: Prepare | None = None
+) -> None:
     """Serve inside a running event loop; see `run`."""
     listener = bind(config.host, config.port)
     with contextlib.closing(listener):
-        context = await open_context(config)
+        context = await open_context(config, clock=clock)
+        if prepare is not None:
+            await prepare(context)
         server = _Server(create_app(context), listener, config, listening=listening)
         await server.serve(sockets=[listener])
 

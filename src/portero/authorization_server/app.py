@@ -1,0 +1,150 @@
+"""The composition root: settings → ports → context → ASGI application.
+
+Here, and nowhere else on this floor, adapters are chosen. What a start does not need is not
+imported: no password hashing, no migrations, no templates (each would cost a part of the second
+in which a server is up).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from portero.adapters.keys.secrets_file import Secrets, make_secrets, open_secrets
+from portero.adapters.passwords.argon2 import Argon2PasswordHasher
+from portero.adapters.storage.open import open_store
+from portero.adapters.system import SystemClock, SystemRandom
+from portero.adapters.telemetry.counters import CONTENT_TYPE, Counters
+from portero.adapters.telemetry.json_log import LogTelemetry
+from portero.authorization_server.config import MEMORY, Config, check_config
+from portero.authorization_server.context import Context
+from portero.authorization_server.edge import Edge
+from portero.authorization_server.endpoints import routes
+from portero.authorization_server.endpoints.responses import Answer, not_found, problem
+from portero.authorization_server.key_ring import open_key_ring
+from portero.authorization_server.pages.routes import browser_routes
+from portero.authorization_server.sign_in.address import client_address
+from portero.core.errors import Unavailable
+from portero.core.sessions.rules import check_client_policy
+from portero.core.transitions import ClientsKey, SigningKeysKey, SigningKeyStatus
+from portero.ports import Clock, Random, Store
+
+
+async def open_context(config: Config, *, clock: Clock | None = None, random: Random | None = None) -> Context:
+    """Check the settings, open the store, the secrets and the key ring, and check the clients.
+
+    Whoever opens a context closes its store (`create_app` does at its end).
+
+    Raises:
+        ConfigurationError: a setting, the secrets file or a registered client is wrong.
+        Unavailable: the database cannot be reached.
+    """
+    check_config(config)
+    clock, random = clock or SystemClock(), random or SystemRandom()
+    store = await open_store(config.database, random=random, clock=clock)
+    try:
+        for client in await store.read(ClientsKey()):
+            check_client_policy(client)
+        secrets = await _open_secrets(config, store, random=random)
+        return Context(
+            config=config,
+            store=store,
+            clock=clock,
+            random=random,
+            key_ring=await open_key_ring(config, store=store, secrets=secrets, clock=clock, random=random),
+            tag_keys=secrets.tag_keys,
+            passwords=Argon2PasswordHasher(),
+            telemetry=LogTelemetry(Counters()),
+        )
+    except BaseException:
+        await store.aclose()
+        raise
+
+
+async def _open_secrets(config: Config, store: Store, *, random: Random) -> Secrets:
+    if config.database == MEMORY:
+        return make_secrets(random=random)
+    # The first signing key is sealed under a key of the file: without one, nothing depends on a lost file.
+    database_is_new = not await store.read(SigningKeysKey())
+    return open_secrets(config.secrets_file, database_is_new=database_is_new, random=random)
+
+
+def create_app(context: Context) -> Edge:
+    """Build the ASGI application around an open context; its lifespan's end closes the store."""
+    config = context.config
+    counters = context.telemetry.counters if isinstance(context.telemetry, LogTelemetry) else Counters()
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await context.store.aclose()
+
+    app = Starlette(
+        routes=[*routes(context), *browser_routes(context), *_operator_routes(context, counters)],
+        exception_handlers={HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+    return Edge(
+        app,
+        clock=context.clock,
+        random=context.random,
+        counters=counters,
+        https=config.issuer.startswith("https:"),
+        access_log=config.access_log,
+    )
+
+
+def _operator_routes(context: Context, counters: Counters) -> list[Route]:
+    networks = context.config.metrics_networks
+
+    async def live(_request: Request) -> Response:
+        return Response(b'{"status":"live"}', media_type="application/json")
+
+    async def ready(_request: Request) -> Response:
+        # Unavailable becomes a 503 at the edge.
+        keys = await context.store.read(SigningKeysKey())
+        if not any(key.status is SigningKeyStatus.SIGNING for key in keys):
+            raise Unavailable("no key signs")
+        return Response(b'{"status":"ready"}', media_type="application/json")
+
+    async def metrics(request: Request) -> Response:
+        # The peer itself, and nobody it speaks for: what came through a proxy came from outside.
+        forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "via"))
+        peer = None if request.client is None else request.client.host
+        if forwarded or not is_within(peer, networks):
+            return _response(not_found())
+        return Response(counters.render(), headers={"content-type": CONTENT_TYPE})
+
+    return [Route("/healthz", live), Route("/readyz", ready), Route("/metrics", metrics)]
+
+
+def is_within(address: str | None, networks: Sequence[str]) -> bool:
+    """Tell whether a peer's address is in one of the networks; never for a peer without one."""
+    known = client_address(address, forwarded_for=(), trusted_proxies=())
+    return known is not None and any(known in ipaddress.ip_network(network) for network in networks)
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    """What the router itself refuses: no such path, no such method."""
+    if not isinstance(error, HTTPException) or error.status_code == 404:
+        return _response(not_found())
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
+    status = HTTPStatus(error.status_code)
+    detail = "this path does not answer that method" if status == 405 else "the request cannot be served"
+    return _response(problem(status, detail=detail, headers=headers))
+
+
+def _response(answer: Answer) -> Response:
+    response = Response(answer.body, answer.status)
+    response.raw_headers.extend(answer.headers)
+    return response

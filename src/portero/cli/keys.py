@@ -1,0 +1,106 @@
+"""`portero keys …`: the keys that sign tokens, and the secrets outside the database."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from portero.cli.output import instant, print_rows
+from portero.cli.settings import Desk, at_desk, config_option, json_option, seconds, settings
+from portero.core.transitions import SigningKey, SigningKeysKey
+from portero.core.types import Issuer, Kid
+
+SECRETS = {"tag": "tag_keys", "key-encryption": "key_encryption_keys", "purpose": "purpose_roots"}
+
+
+@click.group("keys")
+def command() -> None:
+    """Signing keys (in the database, sealed) and secrets (in their file)."""
+
+
+@command.command("list")
+@json_option
+@config_option
+def list_keys(as_json: bool, config_file: Path | None) -> None:
+    """List the signing keys that are in use, oldest first."""
+
+    async def work(desk: Desk) -> tuple[SigningKey, ...]:
+        return await desk.store.read(SigningKeysKey())
+
+    rows = [
+        {
+            "kid": key.kid,
+            "alg": key.alg,
+            "status": key.status.value,
+            "created": instant(key.created),
+            "signs_from": instant(key.signs_from),
+            "retires": instant(key.retires),
+            "remove_after": instant(key.remove_after),
+        }
+        for key in at_desk(config_file, work)
+    ]
+    columns = ("kid", "alg", "status", "signs_from", "remove_after")
+    print_rows(rows, columns=columns, as_json=as_json, nothing="no key yet: portero serve makes the first")
+
+
+@command.command("rotate")
+@click.option("--emergency", "kid", metavar="KID", help="This key is known to a stranger: remove it at once.")
+@click.option(
+    "--secrets", "kind", type=click.Choice(list(SECRETS)), help="Rotate a secret of the secrets file instead."
+)
+@config_option
+def rotate(kid: str | None, kind: str | None, config_file: Path | None) -> None:
+    """Publish a new signing key; it signs once verifiers have had time to see it.
+
+    With --emergency the named key goes at once, and every token it signed stops working: people
+    whose tokens those are get new ones with their next refresh.
+    """
+    if kid is not None and kind is not None:
+        raise click.UsageError("one thing at a time: --emergency KID or --secrets KIND")
+    if kind is not None:
+        _rotate_secret(config_file, SECRETS[kind])
+        return
+
+    async def work(desk: Desk) -> tuple[SigningKey, ...]:
+        # The key ring and its cryptography are loaded for this command alone.
+        from portero.core.keys.signing_key import emergency_removal, plan_rotation
+
+        now, config = desk.now(), desk.config
+        longest = seconds(max(config.access_token_lifetime, config.id_token_lifetime) + config.leeway)
+        new_key = _new_key(desk)
+        if kid is None:
+            ahead = seconds(config.key_publish_ahead)
+            decide = partial(plan_rotation, now=now, publish_ahead=ahead, longest_token=longest, new_key=new_key)
+            return await desk.store.transition(SigningKeysKey(), decide, now=now)
+        iss = Issuer(config.issuer)
+        remove = partial(emergency_removal, Kid(kid), now=now, issuer=iss, longest_token=longest, new_key=new_key)
+        return await desk.store.transition(SigningKeysKey(), lambda keys: remove(keys=keys), now=now)
+
+    for key in at_desk(config_file, work):
+        when = f"from {instant(key.signs_from)}" if key.status.value == "published" else ""
+        click.echo(f"{key.kid}  {key.alg}  {key.status.value} {when}".rstrip())
+
+
+def _new_key(desk: Desk) -> SigningKey:
+    from portero.adapters.keys.generate import generate_private_key
+    from portero.adapters.keys.secrets_file import read_secrets
+    from portero.core.jose.jwk import private_key_to_jwk
+    from portero.core.keys.signing_key import NONCE_BYTES, new_signing_key, seal_private
+
+    sealing = read_secrets(desk.config.secrets_file).key_encryption_keys
+    key = generate_private_key(desk.config.signing_algorithm)
+    nonce = desk.random.bytes(NONCE_BYTES)
+    jwk = private_key_to_jwk(key)
+    sealed = seal_private(jwk, key=sealing.current_key, key_id=sealing.current, nonce=nonce, kid=key.kid)
+    return new_signing_key(key, sealed_private=sealed, created=desk.now())
+
+
+def _rotate_secret(config_file: Path | None, name: str) -> None:
+    from portero.adapters.keys.secrets_file import SecretKind, rotate_secret
+    from portero.adapters.system import SystemRandom
+
+    config = settings(config_file)
+    key_id = rotate_secret(config.secrets_file, SecretKind(name), random=SystemRandom())
+    click.echo(f"{name}: id {key_id} is the current one; the servers use it after their next start")
