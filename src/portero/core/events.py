@@ -19,6 +19,7 @@ class EventName(Enum):
     SIGN_IN_FAILED = "sign_in_failed"
     SIGNED_OUT = "signed_out"
     TOKEN_ISSUED = "token_issued"
+    TOKEN_REVOKED = "token_revoked"
     REFRESH_ROTATED = "refresh_rotated"
     REFRESH_UNCHANGED = "refresh_unchanged"
     REFRESH_RETRIED = "refresh_retried"
