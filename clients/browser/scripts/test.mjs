@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { bundle } from "./build.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const [kind, ...names] = process.argv.slice(2);
@@ -13,10 +14,13 @@ const files = (kind ? [kind] : ["unit", "browser"]).flatMap((folder) =>
     .map((file) => `test/${folder}/${file}`),
 );
 rmSync(out, { recursive: true, force: true });
+/** The pages of the tests load what we ship, not what it was made of. */
+const ALIAS = { "@portero/browser": "/dist/portero.js", "@portero/browser/storage": "/dist/storage.js" };
 const shared = { absWorkingDir: root, bundle: true, format: "esm", target: "es2022", logLevel: "warning", sourcemap: "inline" };
 await Promise.all([
+  bundle(),
   build({ ...shared, entryPoints: files, outdir: out, outbase: "test", platform: "node", packages: "external" }),
-  build({ ...shared, entryPoints: { harness: "test/support/harness.ts" }, outdir: out, platform: "browser" }),
+  build({ ...shared, entryPoints: { harness: "test/support/harness.ts" }, outdir: out, platform: "browser", external: ["/dist/*"], alias: ALIAS }),
 ]);
 const pattern = names.length ? [`--test-name-pattern=${names.join(" ")}`] : [];
 const built = files.map((file) => file.replace("test/", "test/.build/").replace(/\.ts$/, ".js"));

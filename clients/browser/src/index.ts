@@ -8,14 +8,6 @@ export function createPortero(config: PorteroConfig): Session {
 }
 
 export * from "./errors.ts";
-export { authorizationUrl, processAuthorizationResponse } from "./protocol/authorization.ts";
-export type { AuthorizationParameters } from "./protocol/authorization.ts";
-export { parseChallenges } from "./protocol/challenge.ts";
-export type { Challenge } from "./protocol/challenge.ts";
-export { discoveryRequest, processDiscoveryResponse } from "./protocol/metadata.ts";
-export type { ServerMetadata } from "./protocol/metadata.ts";
-export { codeRequest, processTokenResponse, refreshRequest, revocationRequest } from "./protocol/token.ts";
-export type { Grant, RefusalReason, TokenOutcome, UnavailableReason } from "./protocol/token.ts";
 export type { PorteroConfig } from "./session/config.ts";
 export type { Environment } from "./session/environment.ts";
 export type { Listener, SessionEvent, Step } from "./session/events.ts";
@@ -23,7 +15,6 @@ export { next, TRANSITIONS } from "./session/machine.ts";
 export type { Cause, State, Transition } from "./session/machine.ts";
 export type { Proofs } from "./session/proofs.ts";
 export type { BodyFactory, FetchInit } from "./session/replay.ts";
-export { safeReturnTo } from "./session/return-to.ts";
 export type { Session, SignInOptions, TokenInfo } from "./session/session.ts";
-export type { StorageChoice } from "./session/store.ts";
+export type { Storage, Store } from "./session/store.ts";
 export type { Clock } from "./session/tokens.ts";

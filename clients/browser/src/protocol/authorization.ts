@@ -45,12 +45,6 @@ export async function authorizationUrl(metadata: ServerMetadata, parameters: Aut
   return url.href;
 }
 
-/** The `state` of a callback address, or null when this is not one. */
-export function callbackState(url: URL): string | null {
-  const query = url.searchParams;
-  return query.has("code") || query.has("error") ? query.get("state") : null;
-}
-
 /**
  * Validate a callback whose `state` was found among our own attempts, and return the code.
  *

@@ -2,7 +2,7 @@
 import type { ServerMetadata } from "../protocol/metadata.ts";
 import type { Environment } from "./environment.ts";
 import type { Proofs } from "./proofs.ts";
-import type { StorageChoice } from "./store.ts";
+import type { Storage } from "./store.ts";
 import type { Clock } from "./tokens.ts";
 
 export interface PorteroConfig {
@@ -16,8 +16,8 @@ export interface PorteroConfig {
   readonly scope?: string;
   /** Resource indicators (RFC 8707): the services the token is for. */
   readonly resources?: readonly string[];
-  /** Default: `memory`. */
-  readonly storage?: StorageChoice;
+  /** Default: memory. The others are in `@portero/browser/storage`. */
+  readonly storage?: Storage;
   /** Go to the sign-in page when a request needs it. Default: true. False: only an error and an event. */
   readonly autoSignIn?: boolean;
   /** Where to land after sign-in when nothing better is known. Default: `/`. */

@@ -6,7 +6,7 @@ import type { PorteroConfig } from "./config.ts";
 import { page, type Environment } from "./environment.ts";
 import { shown, type Listener, type SessionEvent, type Step } from "./events.ts";
 import { next, type Cause, type State } from "./machine.ts";
-import { Store } from "./store.ts";
+import { memory, type Store } from "./store.ts";
 import { Age, systemClock, type Clock, type Tokens } from "./tokens.ts";
 
 /** Between tabs: what happened, never what to use. */
@@ -24,6 +24,8 @@ export class Core {
   /** Issuer, client and account: what keeps two sessions of one browser apart in every name we use. */
   readonly prefix: string;
   readonly store: Store;
+  /** Where the tokens really lie; `memory` when the browser did not let us in. */
+  storageKind: string;
   readonly listeners = new Set<Listener>();
   state: State = "signed_out";
   tokens: Tokens | null = null;
@@ -39,9 +41,13 @@ export class Core {
     this.clock = config.clock ?? systemClock;
     this.environment = config.environment ?? page;
     this.prefix = `portero|${config.issuer}|${config.clientId}|${config.account ?? ""}|`;
-    this.store = new Store(config.storage ?? "memory", `${this.prefix}tokens`, () =>
-      this.#emit({ type: "warning", reason: "storage_blocked" }),
-    );
+    const storage = config.storage ?? memory;
+    this.storageKind = storage.kind;
+    this.store = storage.open(this.prefix, () => {
+      if (this.storageKind === memory.kind) return;
+      this.storageKind = memory.kind;
+      this.#emit({ type: "warning", reason: "storage_blocked" });
+    });
   }
 
   transition(cause: Cause, reason: string): void {
@@ -59,12 +65,11 @@ export class Core {
 
   #emit(event: Unstamped<SessionEvent>): void {
     const stamped = { ...event, at: this.clock.wall() };
-    // Later, and each on its own: a listener may be slow or throw, and we may be holding a lock.
-    for (const listener of this.listeners) {
-      queueMicrotask(() => {
-        if (this.listeners.has(listener)) listener(stamped);
-      });
-    }
+    // Later, and each on its own: a listener may be slow or throw, and we may be holding a lock. Whoever subscribes
+    // right after the session was made still hears how it began.
+    queueMicrotask(() => {
+      for (const listener of this.listeners) queueMicrotask(() => listener(stamped));
+    });
   }
 
   /** The server's metadata, asked for once; a failure is asked again. */

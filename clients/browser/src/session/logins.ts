@@ -4,7 +4,6 @@
  * An attempt is taken, not read: a callback that runs twice (a reload, React's StrictMode) finds nothing the second
  * time. The verifier in localStorage is worth nothing without the code, and survives a mail link that opens a new tab.
  */
-import { durable } from "./store.ts";
 
 export interface Login {
   readonly state: string;
@@ -17,41 +16,52 @@ export interface Login {
 
 const KEEP_MS = 3600 * 1000;
 
-export class Logins {
-  readonly #prefix: string;
-  readonly #area = durable();
+export interface Logins {
+  put(login: Login): void;
+  take(state: string): Login | null;
+}
 
-  constructor(prefix: string) {
-    this.#prefix = `${prefix}login|`;
-  }
+export function loginsOf(prefix: string): Logins {
+  const area = durable();
+  const key = `${prefix}login|`;
+  return {
+    put(login) {
+      const value = JSON.stringify(login);
+      // The very last resort where everything is blocked: the name of the window, which most browsers keep.
+      if (!area) return void (window.name = key + value);
+      for (const name of Object.keys(area).filter((name) => name.startsWith(key))) {
+        const { at } = JSON.parse(area.getItem(name)!) as Login;
+        // Either direction: a clock that was wrong must not leave rows for ever.
+        if (Math.abs(login.at - at) > KEEP_MS) area.removeItem(name);
+      }
+      area.setItem(key + login.state, value);
+    },
+    take(state) {
+      let value: string | null = null;
+      if (area) {
+        value = area.getItem(key + state);
+        area.removeItem(key + state);
+      } else if (window.name.startsWith(key)) {
+        value = window.name.slice(key.length);
+        window.name = "";
+      }
+      const login = value && (JSON.parse(value) as Login);
+      return login && login.state === state ? login : null;
+    },
+  };
+}
 
-  put(login: Login): void {
-    this.#prune(login.at);
-    const value = JSON.stringify(login);
-    // The very last resort where everything is blocked: the name of the window, which most browsers keep.
-    if (this.#area) this.#area.setItem(this.#prefix + login.state, value);
-    else window.name = this.#prefix + value;
-  }
-
-  take(state: string): Login | null {
-    let value: string | null = null;
-    if (this.#area) {
-      value = this.#area.getItem(this.#prefix + state);
-      this.#area.removeItem(this.#prefix + state);
-    } else if (window.name.startsWith(this.#prefix)) {
-      value = window.name.slice(this.#prefix.length);
-      window.name = "";
+/** The first place that survives a redirect and lets us in. */
+function durable(): globalThis.Storage | undefined {
+  for (const name of ["localStorage", "sessionStorage"] as const) {
+    try {
+      const area = globalThis[name];
+      area.setItem("portero", "");
+      area.removeItem("portero");
+      return area;
+    } catch {
+      // The next one, then.
     }
-    const login = value && (JSON.parse(value) as Login);
-    return login && login.state === state ? login : null;
   }
-
-  #prune(now: number): void {
-    for (const key of Object.keys(this.#area ?? {})) {
-      if (!key.startsWith(this.#prefix)) continue;
-      const { at } = JSON.parse(this.#area!.getItem(key)!) as Login;
-      // Either direction: a clock that was wrong must not leave rows for ever.
-      if (Math.abs(now - at) > KEEP_MS) this.#area!.removeItem(key);
-    }
-  }
+  return undefined;
 }

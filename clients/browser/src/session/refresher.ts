@@ -4,9 +4,7 @@
 import { RefreshUnavailableError, SignInRequiredError } from "../errors.ts";
 import { sha256Text } from "../protocol/base64url.ts";
 import { processTokenResponse, refreshRequest, unavailable, type TokenOutcome } from "../protocol/token.ts";
-import { MemoryAttempts, SharedAttempts, type Attempts } from "./attempts.ts";
 import { until, type Core } from "./core.ts";
-import { withLock } from "./lock.ts";
 import { dueAfter, tokensFrom, usableFor, type Tokens } from "./tokens.ts";
 
 type Outcome =
@@ -19,7 +17,6 @@ const LONGEST_TIMER = 300;
 
 export class Refresher {
   readonly #core: Core;
-  readonly #attempts: Attempts;
   readonly #jitter = Math.random();
   #flight: { readonly era: AbortController; readonly promise: Promise<Tokens> } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -31,7 +28,6 @@ export class Refresher {
 
   constructor(core: Core) {
     this.#core = core;
-    this.#attempts = core.store.persistent ? new SharedAttempts(`${core.prefix}attempts`) : new MemoryAttempts();
   }
 
   /** A token that is good to send: what we have, or a new one. A proactive refresh never makes a caller wait. */
@@ -97,7 +93,7 @@ export class Refresher {
     if (!before) throw new SignInRequiredError("signed_out");
     core.transition("refresh", reason);
     for (let superseded = false; ; superseded = true) {
-      const outcome = await withLock(`${core.prefix}${before.id}`, core.config.limits?.lock ?? 5000, () => this.#once(before, era.signal));
+      const outcome = await core.store.exclusively(before.id, core.config.limits?.lock ?? 5000, () => this.#once(before, era.signal));
       era.signal.throwIfAborted();
       switch (outcome.kind) {
         case "refreshed":
@@ -153,7 +149,7 @@ export class Refresher {
       }
       const { refreshToken } = tokens;
       if (!refreshToken) return { kind: "refused", reason: "expired" };
-      const attempt = await this.#attempts.claim(await sha256Text(refreshToken));
+      const attempt = await core.store.attempt(await sha256Text(refreshToken));
       // Ours to use only if it is still the one: a slow disk is enough for another tab to overtake.
       if (core.stored()?.refreshToken !== refreshToken) continue;
 

@@ -1,20 +1,14 @@
 /** A session in one page: what the application sees. */
-import { CallbackError, LoginLoopError, SignInRequiredError, StepUpRequiredError } from "../errors.ts";
-import { authorizationUrl, callbackState, processAuthorizationResponse } from "../protocol/authorization.ts";
-import { randomText } from "../protocol/base64url.ts";
-import { codeRequest, processTokenResponse, unavailable } from "../protocol/token.ts";
+import { SignInRequiredError, StepUpRequiredError } from "../errors.ts";
 import type { PorteroConfig } from "./config.ts";
 import { Core, type TabMessage } from "./core.ts";
 import type { Listener, SessionEvent } from "./events.ts";
-import { Logins } from "./logins.ts";
 import type { State } from "./machine.ts";
 import { Refresher } from "./refresher.ts";
 import type { FetchInit } from "./replay.ts";
-import { safeReturnTo } from "./return-to.ts";
 import { Sender } from "./sender.ts";
-import type { StorageChoice } from "./store.ts";
 import { Tabs } from "./tabs.ts";
-import { tokensFrom, unverifiedClaims } from "./tokens.ts";
+import { unverifiedClaims } from "./tokens.ts";
 
 export interface SignInOptions {
   /** Where to be afterwards. Default: this page. Anything but this origin becomes `defaultReturnTo`. */
@@ -29,7 +23,7 @@ export interface SignInOptions {
 /** For a page that shows what is going on. Seconds; nothing in it is a token. */
 export interface TokenInfo {
   readonly tokenType: string;
-  readonly storage: StorageChoice;
+  readonly storage: string;
   readonly scope: string | undefined;
   /** Of the access token; negative when it is past its end. */
   readonly expiresIn: number;
@@ -41,7 +35,7 @@ export interface TokenInfo {
   readonly unverifiedClaims: Record<string, unknown> | null;
 }
 
-const LOOP_WINDOW_MS = 60_000;
+const signInPart = () => import("./sign-in.ts");
 
 export class Session {
   readonly #core: Core;
@@ -50,7 +44,6 @@ export class Session {
   readonly #tabs: Tabs;
   readonly #callbacks = new Map<string, Promise<{ readonly returnTo: string }>>();
   readonly #stops: (() => void)[];
-  #logins: Logins | undefined;
   #leaving: Promise<void> | undefined;
 
   constructor(config: PorteroConfig) {
@@ -69,7 +62,7 @@ export class Session {
     const stored = core.stored();
     if (stored) {
       core.hold(stored, false);
-      core.transition("restored", core.config.storage ?? "memory");
+      core.transition("restored", core.storageKind);
     }
     core.changed = () => this.#refresher.tick();
     core.changed();
@@ -94,10 +87,8 @@ export class Session {
 
   /** Go to the sign-in page. Many calls are one navigation. */
   signIn(options: SignInOptions = {}): Promise<void> {
-    return (this.#leaving ??= this.#leave(options).catch((error: unknown) => {
-      this.#stay((error as { code?: string }).code ?? "failed");
-      throw error;
-    }));
+    this.#core.transition("sign_in", options.acrValues || options.maxAge !== undefined ? "step_up" : "asked");
+    return (this.#leaving ??= this.#orStay(signInPart().then(({ leave }) => leave(this.#core, options))));
   }
 
   /**
@@ -108,11 +99,12 @@ export class Session {
    */
   async handleCallback(href = this.#core.environment.href()): Promise<{ readonly returnTo: string } | null> {
     const url = new URL(href);
-    const state = callbackState(url);
-    if (state === null) return null;
+    const { searchParams: answer } = url;
+    const state = answer.get("state");
+    if (state === null || !(answer.has("code") || answer.has("error"))) return null;
     let callback = this.#callbacks.get(state);
     if (!callback) {
-      callback = this.#exchange(url, state);
+      callback = this.#orStay(signInPart().then(({ exchange }) => exchange(this.#core, url)));
       this.#callbacks.set(state, callback);
     }
     return callback;
@@ -156,22 +148,17 @@ export class Session {
     const revoked = core.revoke(refreshToken);
     void core.config.proofs?.forget();
     if (!options.redirect) return revoked;
-    const { end_session_endpoint: end } = await core.metadata().catch(() => ({ end_session_endpoint: undefined }));
-    const returnTo = safeReturnTo(options.returnTo, core.environment.href(), core.config.defaultReturnTo);
-    // No `id_token_hint`: a token has no business in an address.
-    const query = new URLSearchParams({ client_id: core.config.clientId, post_logout_redirect_uri: returnTo });
-    core.step("sign_out.navigate", "user", end);
-    core.environment.navigate(end ? `${end}?${query.toString()}` : returnTo);
+    await (await signInPart()).endSession(core, options.returnTo);
   }
 
   getTokenInfo(): TokenInfo | null {
-    const { tokens, age, config, store } = this.#core;
+    const { tokens, age, storageKind } = this.#core;
     if (!tokens || !age) return null;
     const seconds = age.seconds();
     const left = (life: number | undefined) => (life === undefined ? life : life - seconds);
     return {
       tokenType: tokens.tokenType,
-      storage: store.persistent ? (config.storage ?? "memory") : "memory",
+      storage: storageKind,
       scope: tokens.scope,
       expiresIn: tokens.expiresIn - seconds,
       refreshAfter: left(tokens.refreshAfter),
@@ -193,33 +180,11 @@ export class Session {
     queueMicrotask(() => this.#core.listeners.clear());
   }
 
-  async #leave(options: SignInOptions): Promise<void> {
-    const core = this.#core;
-    const { config, environment } = core;
-    core.transition("sign_in", options.acrValues || options.maxAge !== undefined ? "step_up" : "asked");
-    const base = environment.href();
-    const login = {
-      state: randomText(16),
-      codeVerifier: randomText(32),
-      nonce: randomText(16),
-      returnTo: safeReturnTo(options.returnTo ?? base, base, config.defaultReturnTo),
-      redirectUri: config.redirectUri,
-      at: core.clock.wall(),
-    };
-    const metadata = await core.metadata();
-    const { returnTo: _, ...rest } = options;
-    const url = await authorizationUrl(metadata, {
-      ...rest,
-      ...login,
-      clientId: config.clientId,
-      scope: config.scope,
-      nonce: /\bopenid\b/.test(config.scope ?? "") ? login.nonce : undefined,
-      resources: config.resources,
-      dpopJkt: await config.proofs?.thumbprint(),
+  #orStay<T>(way: Promise<T>): Promise<T> {
+    return way.catch((error: unknown) => {
+      this.#stay((error as { code?: string }).code ?? "failed");
+      throw error;
     });
-    (this.#logins ??= new Logins(core.prefix)).put(login);
-    core.step("sign_in.navigate", "redirect", url);
-    environment.navigate(url);
   }
 
   /** The way out did not lead out: it failed, or the person came back with the back button. */
@@ -231,66 +196,10 @@ export class Session {
 
   async #automatic(stepUp?: StepUpRequiredError): Promise<void> {
     if (this.#leaving) return;
-    const key = `${this.#core.prefix}automatic`;
-    const now = this.#core.clock.wall();
-    try {
-      const times = (JSON.parse(sessionStorage.getItem(key) ?? "[]") as number[]).filter((at) => Math.abs(now - at) < LOOP_WINDOW_MS);
-      if (times.length >= 2) throw new LoginLoopError();
-      sessionStorage.setItem(key, JSON.stringify([...times, now]));
-    } catch (error) {
-      if (error instanceof LoginLoopError) throw error;
-    }
+    const { countAutomatic } = await signInPart();
+    if (this.#leaving) return;
+    countAutomatic(this.#core);
     await this.signIn({ acrValues: stepUp?.acrValues, maxAge: stepUp?.maxAge });
-  }
-
-  async #exchange(url: URL, state: string): Promise<{ readonly returnTo: string }> {
-    const core = this.#core;
-    const { config, environment, era } = core;
-    const login = (this.#logins ??= new Logins(core.prefix)).take(state);
-    // First of all: out of the address bar, so that no reload, no bookmark and no Referer repeats the code.
-    const clean = new URL(url);
-    for (const name of ["code", "state", "iss", "error", "error_description", "error_uri", "session_state"]) clean.searchParams.delete(name);
-    environment.replaceUrl(clean.href);
-    if (!login) {
-      if (core.tokens) return { returnTo: safeReturnTo(undefined, url.href, config.defaultReturnTo) };
-      throw new CallbackError("login_attempt_unknown", "this sign-in was not started here, or was already used");
-    }
-    core.transition("sign_in", "callback");
-    try {
-      const metadata = await core.metadata();
-      const code = processAuthorizationResponse(metadata, url);
-      const { clientId } = config;
-      core.step("code.sent", "callback", metadata.token_endpoint);
-      const sentAt = core.clock.wall();
-      const outcome = await core
-        .send(codeRequest(metadata, { clientId, code, codeVerifier: login.codeVerifier, redirectUri: login.redirectUri }))
-        .then((response) => processTokenResponse(response, core.clock.wall()))
-        .catch((error: unknown) => unavailable(error, environment.online()));
-      if (outcome.kind !== "granted") {
-        const code = outcome.kind === "refused" ? "code_refused" : "token_endpoint_unavailable";
-        throw new CallbackError(code, `no tokens for this code: ${outcome.reason}`, outcome.reason);
-      }
-      const { grant } = outcome;
-      const claims = unverifiedClaims(grant.idToken);
-      // OpenID Connect Core §3.1.3.7: the ID token came over TLS from the server itself, so its signature need not be
-      // verified; who it is from, for, and which sign-in it answers must be.
-      if (claims && (claims["iss"] !== config.issuer || ![claims["aud"]].flat().includes(clientId) || claims["nonce"] !== login.nonce)) {
-        throw new CallbackError("id_token_invalid", "the ID token is not the answer to this sign-in");
-      }
-      if (era.signal.aborted) {
-        core.step("refresh.dropped", "signed out during the sign-in");
-        void core.revoke(grant.refreshToken);
-        throw new SignInRequiredError("user");
-      }
-      const before = core.tokens?.subject;
-      const { subject } = core.hold(tokensFrom(grant, randomText(16), sentAt), true);
-      core.transition("code_exchanged", before !== undefined && before !== subject ? "another user" : "callback");
-      core.tell({ kind: "signed_in", subject });
-      return { returnTo: login.returnTo };
-    } catch (error) {
-      this.#stay((error as { code?: string }).code ?? "failed");
-      throw error;
-    }
   }
 
   #heard(message: TabMessage): void {
@@ -303,7 +212,7 @@ export class Session {
   }
 
   #endedElsewhere(): void {
-    const { core } = { core: this.#core };
+    const core = this.#core;
     this.#tabs.missedSignOut();
     if (core.tokens || core.state === "signing_in") core.end("signed_out_elsewhere", "another tab");
   }
@@ -332,7 +241,7 @@ export class Session {
   }
 
   #resumed(): void {
-    const { core } = { core: this.#core };
+    const core = this.#core;
     if (this.#tabs.missedSignOut()) this.#endedElsewhere();
     this.#look();
     if (core.environment.visible()) this.#refresher.tick(true);

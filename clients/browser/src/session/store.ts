@@ -1,76 +1,38 @@
-/** Where the tokens lie. Every access may throw (blocked, full): then memory takes over, and one warning tells. */
+/** Where the tokens lie, and what keeps two pages with the same tokens from harming each other. */
+import { randomText } from "../protocol/base64url.ts";
 
-/**
- * `memory`: gone with the page; the safest here. `sessionStorage`: survives a reload, readable by any script of the
- * page. `insecureLocalStorage`: shared by all tabs, survives the browser, and any script of the origin, now or next
- * month, can carry the refresh token away.
- */
-export type StorageChoice = "memory" | "sessionStorage" | "insecureLocalStorage";
-
-export class Store {
-  readonly #area: Storage | undefined;
-  readonly #key: string;
-  readonly #blocked: () => void;
-  #memory: string | null = null;
-  #fallen = false;
-  /** Other tabs see the same. */
+export interface Store {
+  /** Other tabs read and write the same. */
   readonly shared: boolean;
-
-  constructor(choice: StorageChoice, key: string, blocked: () => void) {
-    this.#key = key;
-    this.#blocked = blocked;
-    this.shared = choice === "insecureLocalStorage";
-    if (choice !== "memory") {
-      try {
-        this.#area = this.shared ? localStorage : sessionStorage;
-      } catch {
-        this.#fall();
-      }
-    }
-  }
-
-  get persistent(): boolean {
-    return this.#area !== undefined && !this.#fallen;
-  }
-
-  read(): string | null {
-    if (!this.persistent) return this.#memory;
-    try {
-      return this.#area!.getItem(this.#key);
-    } catch {
-      return this.#fall();
-    }
-  }
-
-  write(value: string | null): void {
-    this.#memory = value;
-    try {
-      // A write that fails must not leave an older token behind for the next page.
-      if (!this.#fallen || value === null) this.#area?.removeItem(this.#key);
-      if (this.persistent && value !== null) this.#area!.setItem(this.#key, value);
-    } catch {
-      this.#fall();
-    }
-  }
-
-  #fall(): string | null {
-    if (!this.#fallen) this.#blocked();
-    this.#fallen = true;
-    return this.#memory;
-  }
+  read(): string | null;
+  write(value: string | null): void;
+  /** The one refresh attempt of this refresh token (by its digest): stored before it is returned, the first writer wins. */
+  attempt(digest: string): Promise<string>;
+  /** Run `body`, if possible without another page in it at the same time; wait no longer than `waitMs` for that. */
+  exclusively<T>(name: string, waitMs: number, body: () => Promise<T>): Promise<T>;
 }
 
-/** The first of the places that survive a redirect which lets us in: localStorage (a mail link opens a new tab), then sessionStorage. */
-export function durable(): Storage | undefined {
-  for (const name of ["localStorage", "sessionStorage"] as const) {
-    try {
-      const area = globalThis[name];
-      area.setItem("portero", "");
-      area.removeItem("portero");
-      return area;
-    } catch {
-      // The next one, then.
-    }
-  }
-  return undefined;
+export interface Storage {
+  readonly kind: string;
+  /** `blocked` is called once when the browser does not let us in; the store then lives in memory. */
+  open(name: string, blocked: () => void): Store;
 }
+
+/** Gone with the page. Nobody else has these tokens, so there is nothing to lock. */
+export const memory: Storage = {
+  kind: "memory",
+  open() {
+    let held: string | null = null;
+    let claim = ["", ""];
+    return {
+      shared: false,
+      read: () => held,
+      write: (value) => void (held = value),
+      async attempt(digest) {
+        if (claim[0] !== digest) claim = [digest, randomText(16)];
+        return claim[1]!;
+      },
+      exclusively: (_name, _waitMs, body) => body(),
+    };
+  },
+};

@@ -1,0 +1,120 @@
+/** The way to the authorization server and back. Loaded when it is needed: a page that is signed in never does. */
+import { CallbackError, LoginLoopError, SignInRequiredError } from "../errors.ts";
+import { authorizationUrl, processAuthorizationResponse } from "../protocol/authorization.ts";
+import { randomText } from "../protocol/base64url.ts";
+import { codeRequest, processTokenResponse, unavailable, type Grant } from "../protocol/token.ts";
+import type { Core } from "./core.ts";
+import { loginsOf, type Login } from "./logins.ts";
+import { safeReturnTo } from "./return-to.ts";
+import type { SignInOptions } from "./session.ts";
+import { tokensFrom, unverifiedClaims } from "./tokens.ts";
+
+const LOOP_WINDOW_MS = 60_000;
+const ANSWER = ["code", "state", "iss", "error", "error_description", "error_uri", "session_state"];
+
+/** Leave for the sign-in page. */
+export async function leave(core: Core, { returnTo, ...options }: SignInOptions): Promise<void> {
+  const { config, environment } = core;
+  const base = environment.href();
+  const login: Login = {
+    state: randomText(16),
+    codeVerifier: randomText(32),
+    nonce: randomText(16),
+    returnTo: safeReturnTo(returnTo ?? base, base, config.defaultReturnTo),
+    redirectUri: config.redirectUri,
+    at: core.clock.wall(),
+  };
+  const url = await authorizationUrl(await core.metadata(), {
+    ...options,
+    ...login,
+    clientId: config.clientId,
+    scope: config.scope,
+    nonce: /\bopenid\b/.test(config.scope ?? "") ? login.nonce : undefined,
+    resources: config.resources,
+    dpopJkt: await config.proofs?.thumbprint(),
+  });
+  logins(core).put(login);
+  core.step("sign_in.navigate", "redirect", url);
+  environment.navigate(url);
+}
+
+/** Count an automatic redirect of this tab; the third within a minute is a loop. */
+export function countAutomatic(core: Core): void {
+  const key = `${core.prefix}automatic`;
+  const now = core.clock.wall();
+  let times: number[] = [];
+  try {
+    times = (JSON.parse(sessionStorage.getItem(key) ?? "[]") as number[]).filter((at) => Math.abs(now - at) < LOOP_WINDOW_MS);
+    sessionStorage.setItem(key, JSON.stringify([...times, now].slice(-3)));
+  } catch {
+    // Nothing to count in.
+  }
+  if (times.length >= 2) throw new LoginLoopError();
+}
+
+/** Turn the answer in this address into tokens. Throws CallbackError. */
+export async function exchange(core: Core, url: URL): Promise<{ readonly returnTo: string }> {
+  const { config, environment, era } = core;
+  const login = logins(core).take(url.searchParams.get("state")!);
+  // First of all: out of the address bar, so that no reload, no bookmark and no Referer repeats the code.
+  const clean = new URL(url);
+  for (const name of ANSWER) clean.searchParams.delete(name);
+  environment.replaceUrl(clean.href);
+  if (!login) {
+    if (core.tokens) return { returnTo: safeReturnTo(undefined, url.href, config.defaultReturnTo) };
+    throw new CallbackError("login_attempt_unknown", "this sign-in was not started here, or was already used");
+  }
+  core.transition("sign_in", "callback");
+  const sentAt = core.clock.wall();
+  const grant = await redeem(core, url, login);
+  if (era.signal.aborted) {
+    core.step("refresh.dropped", "signed out during the sign-in");
+    void core.revoke(grant.refreshToken);
+    throw era.signal.reason as SignInRequiredError;
+  }
+  const before = core.tokens?.subject;
+  const { subject } = core.hold(tokensFrom(grant, randomText(16), sentAt), true);
+  core.transition("code_exchanged", before !== undefined && before !== subject ? "another user" : "callback");
+  core.tell({ kind: "signed_in", subject });
+  return { returnTo: login.returnTo };
+}
+
+async function redeem(core: Core, url: URL, login: Login): Promise<Grant> {
+  const { clientId, issuer } = core.config;
+  const metadata = await core.metadata();
+  const code = processAuthorizationResponse(metadata, url);
+  core.step("code.sent", "callback", metadata.token_endpoint);
+  const request = codeRequest(metadata, { clientId, code, codeVerifier: login.codeVerifier, redirectUri: login.redirectUri });
+  const outcome = await core
+    .send(request)
+    .then((response) => processTokenResponse(response, core.clock.wall()))
+    .catch((error: unknown) => unavailable(error, core.environment.online()));
+  if (outcome.kind !== "granted") {
+    const code = outcome.kind === "refused" ? "code_refused" : "token_endpoint_unavailable";
+    throw new CallbackError(code, `no tokens for this code: ${outcome.reason}`, outcome.reason);
+  }
+  const claims = unverifiedClaims(outcome.grant.idToken);
+  // OpenID Connect Core §3.1.3.7: the ID token came over TLS from the server itself, so its signature need not be
+  // verified; who it is from, for, and which sign-in it answers must be.
+  if (claims && (claims["iss"] !== issuer || ![claims["aud"]].flat().includes(clientId) || claims["nonce"] !== login.nonce)) {
+    throw new CallbackError("id_token_invalid", "the ID token is not the answer to this sign-in");
+  }
+  return outcome.grant;
+}
+
+/** End the sign-in at the server too, and come back. No `id_token_hint`: a token has no business in an address. */
+export async function endSession(core: Core, returnTo: string | undefined): Promise<void> {
+  const { config, environment } = core;
+  const back = safeReturnTo(returnTo, environment.href(), config.defaultReturnTo);
+  const end = await core.metadata().then(
+    (metadata) => metadata.end_session_endpoint,
+    () => undefined,
+  );
+  const query = new URLSearchParams({ client_id: config.clientId, post_logout_redirect_uri: back });
+  core.step("sign_out.navigate", "user", end);
+  environment.navigate(end ? `${end}?${query.toString()}` : back);
+}
+
+function logins(core: Core) {
+  return loginsOf(core.prefix);
+}
