@@ -44,8 +44,8 @@ class Requirement:
     dpop: bool = False
     """The token must be bound to a key and the caller must have proved possession of it."""
     when_stale: WhenStale = WhenStale.ALLOW
-    asks_only_scopes: bool = field(init=False, repr=False, compare=False)
-    """True where `scopes` decides alone: the hot path asks nothing else then."""
+    is_plain: bool = field(init=False, repr=False, compare=False)
+    """True where `scopes` decides alone, staleness included: the hot path asks nothing else then."""
 
     def __post_init__(self) -> None:
         asks_more = (
@@ -56,8 +56,9 @@ class Requirement:
             or self.max_auth_age is not None
             or self.acr
             or self.dpop
+            or self.when_stale is WhenStale.DENY
         )
-        object.__setattr__(self, "asks_only_scopes", not asks_more)
+        object.__setattr__(self, "is_plain", not asks_more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def judge(requirement: Requirement, principal: Principal, *, now: float, leeway:
     """
     if not requirement.scopes <= principal.scopes:
         return ScopesMissing(tuple(sorted(requirement.scopes)))
-    if requirement.asks_only_scopes:
+    if requirement.is_plain:
         return ALLOWED
     if requirement.scopes_any and requirement.scopes_any.isdisjoint(principal.scopes):
         return ScopesMissing(tuple(sorted(requirement.scopes | requirement.scopes_any)))

@@ -1,0 +1,277 @@
+"""The Guard as pure ASGI: HTTP, event streams and WebSockets, for Starlette, Litestar, Quart and plain applications.
+
+`GuardMiddleware` checks every request of the application it wraps (a whole service, a mount,
+or one route). `GuardEdge` wraps a service whose routes decide for themselves: it runs the Guard
+with the application's lifespan, answers preflights and the RFC 9728 document, and puts CORS
+headers on every answer. A middleware includes an edge; to nest them does no harm.
+
+The principal reaches the handler as `principal_of(request)` or `principal_of(scope)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from portero.core.policy.cors import is_preflight
+from portero.core.policy.credentials import token_of, token_of_header
+from portero.core.policy.principal import Principal
+from portero.core.policy.refusal import NO_TOKEN, Refusal, two_tokens
+from portero.core.policy.requirement import Requirement
+from portero.resource_server.asgi_websocket import guard_websocket
+from portero.resource_server.guard import Guard
+from portero.resource_server.trust import KeysWanted
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PRINCIPAL = "portero.principal"
+"""Where the principal stands in the scope."""
+_EVENT_STREAM = b"text/event-stream"
+
+
+def principal_of(request: Any) -> Principal:
+    """Return the caller of a request that was admitted.
+
+    Args:
+        request: an ASGI scope, or anything with a `scope` (a Starlette request or WebSocket).
+
+    Raises:
+        LookupError: no Guard admitted this request. A programming error, never the caller's.
+    """
+    scope = request if isinstance(request, MutableMapping) and "type" in request else request.scope
+    principal = scope.get(PRINCIPAL)
+    if not isinstance(principal, Principal):
+        raise LookupError("no Guard admitted this request: is the route guarded?")
+    return principal
+
+
+class GuardEdge:
+    """Lifespan, preflights, metadata document and CORS headers; checks no token.
+
+    Args:
+        app: the application.
+        guard: whose CORS origins, metadata and drivers these are.
+    """
+
+    def __init__(self, app: App, *, guard: Guard) -> None:
+        self.app = app
+        self.guard = guard
+        self._metadata_path = guard.metadata_path
+        self._adds_cors = bool(guard.cors.origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        if kind != "http":
+            await self.app(scope, receive, send)
+            return
+        origin = _header(scope["headers"], b"origin") if self._adds_cors else None
+        if await self.answers(scope, send, origin=origin):
+            return
+        await self.app(scope, receive, self.with_cors(send, origin) if self._adds_cors else send)
+
+    async def answers(self, scope: Scope, send: Send, *, origin: str | None) -> bool:
+        """Answer what needs no token: preflights and the metadata document."""
+        method = scope["method"]
+        if method == "OPTIONS" and is_preflight(
+            method, origin, _header(scope["headers"], b"access-control-request-method")
+        ):
+            # Before authentication: a preflight carries no token, and never reaches a handler.
+            asked = _header(scope["headers"], b"access-control-request-headers") or ""
+            await _answer(send, 204, self.guard.cors.preflight_headers(origin, requested_headers=asked))
+            return True
+        if scope["path"] == self._metadata_path and method in ("GET", "HEAD"):
+            headers = [
+                ("content-type", "application/json"),
+                ("cache-control", "max-age=300"),
+                *self.guard.cors.response_headers(origin),
+            ]
+            await _answer(send, 200, headers, self.guard.metadata(), head=method == "HEAD")
+            return True
+        return False
+
+    def with_cors(self, send: Send, origin: str | None) -> Send:
+        """Put the CORS headers on an answer that has none of its own."""
+        extra = _encoded(self.guard.cors.response_headers(origin))
+
+        def send_with_cors(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                present = {name.lower() for name, _ in headers}
+                if b"access-control-allow-origin" not in present:
+                    headers += [(name, value) for name, value in extra if name == b"vary" or name not in present]
+                message = {**message, "headers": headers}
+            return send(message)
+
+        return send_with_cors
+
+    async def refuse(self, refusal: Refusal, scope: Scope, send: Send, *, origin: str | None) -> None:
+        """Send a refusal."""
+        written = self.guard.http_refusal(refusal, origin=origin)
+        await _answer(send, written.status, written.headers, written.body, head=scope["method"] == "HEAD")
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_and_start() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.guard.start()
+            return message
+
+        async def send_and_stop(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                await self.guard.aclose()
+            await send(message)
+
+        await self.app(scope, receive_and_start, send_and_stop)
+
+
+class GuardMiddleware(GuardEdge):
+    """Checks every request and every WebSocket handshake of the application it wraps.
+
+    Args:
+        app: the application.
+        guard: the service's Guard.
+        requirement: what all of it requires (`guard.requires(...)`).
+    """
+
+    def __init__(self, app: App, *, guard: Guard, requirement: Requirement) -> None:
+        super().__init__(app, guard=guard)
+        self._requirement = requirement
+        self._admit = guard.admit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "http":
+            authorization = origin_value = None
+            repeated = False
+            for name, value in scope["headers"]:
+                if name == b"authorization":
+                    repeated = authorization is not None
+                    authorization = value
+                elif name == b"origin":
+                    origin_value = value
+            origin = None if origin_value is None else origin_value.decode("latin-1")
+            method = scope["method"]
+            if (method == "OPTIONS" or scope["path"] == self._metadata_path) and await self.answers(
+                scope, send, origin=origin
+            ):
+                return
+            outcome: Principal | Refusal
+            if repeated:
+                outcome = two_tokens("Authorization is repeated")
+            elif authorization is None:
+                outcome = NO_TOKEN
+            else:
+                token = token_of_header(authorization, scope["query_string"])
+                if isinstance(token, bytes):
+                    try:
+                        outcome = (
+                            self._admit(token, self._requirement)
+                            if self.guard.started
+                            else await self.guard.check(token, self._requirement)
+                        )
+                    except KeysWanted:
+                        outcome = await self.guard.check(token, self._requirement)
+                else:
+                    outcome = token
+            if type(outcome) is Principal:
+                scope[PRINCIPAL] = outcome
+                await self._serve(scope, receive, send, outcome, origin)
+            else:
+                await self.refuse(outcome, scope, send, origin=origin)  # type: ignore[arg-type] # the union's other half
+        elif kind == "websocket":
+            await guard_websocket(self.app, scope, receive, send, guard=self.guard, requirement=self._requirement)
+        elif kind == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            # An unknown kind of connection is not served: it would be served unchecked.
+            raise NotImplementedError(f"the Guard does not know connections of type {kind!r}")
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, principal: Principal, origin: str | None
+    ) -> None:
+        if self._adds_cors:
+            send = self.with_cors(send, origin)
+        stream = _EventStream(self.guard, principal, send)
+        try:
+            await self.app(scope, receive, stream.send)
+        except asyncio.CancelledError:
+            if not await stream.ended_by_guard():
+                raise
+        finally:
+            stream.forget()
+
+
+class _EventStream:
+    """Notices when an answer is an event stream, and ends it when the token is over."""
+
+    __slots__ = ("_connection", "_guard", "_inner", "_over", "_principal", "_task")
+
+    def __init__(self, guard: Guard, principal: Principal, inner: Send) -> None:
+        self._guard = guard
+        self._principal = principal
+        self._inner = inner
+        self._connection: Any = None
+        self._task: asyncio.Task[Any] | None = None
+        self._over = False
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            for name, value in message.get("headers", ()):
+                if name.lower() == b"content-type" and value.lower().startswith(_EVENT_STREAM):
+                    self._task = asyncio.current_task()
+                    self._connection = self._guard.watch(self._principal, self._end)
+        return self._inner(message)
+
+    def _end(self, _refusal: Refusal) -> None:
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def ended_by_guard(self) -> bool:
+        """After a cancellation: whether it was ours; then the body is finished properly."""
+        if not self._over or self._task is None:
+            return False
+        if self._task.uncancel() > 0:
+            return False
+        await self._inner({"type": "http.response.body", "body": b"", "more_body": False})
+        return True
+
+    def forget(self) -> None:
+        if self._connection is not None:
+            self._connection.forget()
+
+
+async def admit_scope(guard: Guard, scope: Scope, requirement: Requirement) -> Principal | Refusal:
+    """Check an HTTP scope's token, for adapters whose framework calls us inside a request."""
+    token = token_of(scope["headers"], scope.get("query_string", b""))
+    if not isinstance(token, bytes):
+        return token
+    return await guard.check(token, requirement)
+
+
+def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str | None:
+    for name, value in headers:
+        if name == wanted:
+            return value.decode("latin-1")
+    return None
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in headers]
+
+
+async def _answer(
+    send: Send, status: int, headers: Iterable[tuple[str, str]], body: bytes = b"", *, head: bool = False
+) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
+    await send({"type": "http.response.body", "body": b"" if head else body})

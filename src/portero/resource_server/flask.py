@@ -1,0 +1,91 @@
+"""The Guard in Flask: an extension, a decorator, and `current_principal`.
+
+    guard = Guard(issuers=["https://id.example"], audience="https://shop.example/stock", revocation=feed)
+    app = Flask(__name__)
+    protect(app, guard)
+
+    @app.get("/stock")
+    @requires(guard, scopes=["stock:read"])
+    def stock(): return {"for": current_principal.subject}
+
+`protect` answers preflights and the RFC 9728 document and puts CORS headers on every answer;
+refusals look the same with it and without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar, Unpack, cast
+
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.local import LocalProxy
+
+from portero.core.policy.principal import Principal
+from portero.core.policy.refusal import Refusal
+from portero.resource_server.guard import Guard
+from portero.resource_server.required import Required
+from portero.resource_server.wsgi import admit_environ, answer_without_token, principal_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+current_principal: Principal = LocalProxy(lambda: principal_of(request.environ))  # type: ignore[assignment] # a proxy of it
+"""The caller of the request being handled."""
+
+
+class RefusedRequest(HTTPException):
+    """A refusal on its way out of a view."""
+
+    def __init__(self, guard: Guard, refusal: Refusal, *, origin: str | None) -> None:
+        written = guard.http_refusal(refusal, origin=origin)
+        self.code = written.status
+        super().__init__(response=Response(written.body, status=written.status, headers=list(written.headers)))
+
+
+def requires(guard: Guard, **what: Unpack[Required]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Guard a view, sync or async. Stands below the route decorator, above everything else.
+
+    Args:
+        guard: the service's Guard.
+        what: as `Guard.requires`.
+    """
+    requirement = guard.requires(**what)
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            outcome = admit_environ(guard, request.environ, requirement)
+            if isinstance(outcome, Refusal):
+                raise RefusedRequest(guard, outcome, origin=request.headers.get("Origin"))
+            return cast("R", current_app.ensure_sync(view)(*args, **kwargs))
+
+        return guarded
+
+    return decorate
+
+
+def protect(app: Flask, guard: Guard) -> None:
+    """Answer preflights and the metadata document, and put CORS headers on every answer."""
+
+    def answer_first() -> Response | None:
+        answered = answer_without_token(guard, request.environ)
+        if answered is None:
+            return None
+        status, headers, body = answered
+        return Response(body, status=status, headers=headers)
+
+    def add_cors(response: Response) -> Response:
+        if "Access-Control-Allow-Origin" not in response.headers:
+            for name, value in guard.cors.response_headers(request.headers.get("Origin")):
+                if name == "vary":
+                    response.vary.add(value)
+                elif name not in response.headers:
+                    response.headers[name] = value
+        return response
+
+    # First of all: a preflight must not meet a login check of the application's own.
+    app.before_request_funcs.setdefault(None, []).insert(0, answer_first)
+    app.after_request(add_cors)
+    app.extensions["portero"] = guard

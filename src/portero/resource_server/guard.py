@@ -1,0 +1,437 @@
+"""The Guard: the one path every request of every framework takes (design §2, §3.5).
+
+`admit` is synchronous and does no I/O: token bytes and a requirement go in, a `Principal` or
+a `Refusal` comes out. Where it cannot decide without the network it raises `KeysWanted`, and
+`check` (event loop) or `check_sync` (threads) fetch or wait and ask again. The adapters only
+translate.
+
+On every request, a cached token included: `exp`, the keys' epoch, revocation, staleness, and
+the route's requirement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Unpack
+
+from portero.adapters.system import SystemClock
+from portero.core.errors import ConfigurationError, Unavailable
+from portero.core.jose.jws import MAX_TOKEN_LENGTH
+from portero.core.keys.key_cache import KeyCache, KeyCachePolicy
+from portero.core.policy.cors import CorsPolicy
+from portero.core.policy.principal import Principal
+from portero.core.policy.protected_resource import metadata_document, metadata_path, metadata_url
+from portero.core.policy.refusal import REVOKED, Case, Refusal, invalid_token, refusal_of, unavailable
+from portero.core.policy.rendering import Challenger, HttpRefusal, http_refusal
+from portero.core.policy.requirement import Allowed, Requirement, WhenStale, judge
+from portero.core.revocation.subscription import Subscription
+from portero.core.tokens.access_token import (
+    Fault,
+    InvalidToken,
+    VerifiedAccessToken,
+    unverified_issuer_of,
+    verify_access_token,
+)
+from portero.core.types import ClientId, Issuer, Jti, Kid, NumericDate, Sid, Subject
+from portero.ports import Clock
+from portero.resource_server.issuers import FeedStart, OfGuard, RevocationFeed, TrustedIssuer
+from portero.resource_server.open_connections import OpenConnection, OpenConnections, WhenOver
+from portero.resource_server.required import Required, requirement_of
+from portero.resource_server.sides import LoopSide, ThreadSide
+from portero.resource_server.trust import KeysWanted, Trust
+from portero.resource_server.verified_tokens import CachedToken, VerifiedTokens
+
+_SHORTEST_NAP = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """For a readiness probe: whether this Guard can decide, and if not, what is missing."""
+
+    ready: bool
+    problems: tuple[str, ...] = ()
+
+
+class Guard:
+    """Checks access tokens for one resource server.
+
+    Args:
+        issuers: whose tokens are accepted; a URL alone means the strict defaults.
+        audience: this resource server's identifier, which `aud` must name. An http(s) URL also
+            gives the RFC 9728 metadata its place.
+        revocation: how the issuers' feeds are followed. `None`, written down by hand, means that
+            a revoked token lives until its `exp`.
+        cors_origins: browser origins that may call this service.
+        leeway: how far two clocks may differ, at both ends of a token's life.
+        role_scopes: role → scopes it implies.
+        scopes_supported: for the metadata document, beside those of `requires`.
+        key_policy: how keys are refreshed and how long they outlive an outage.
+        cache_entries, cache_bytes: bounds of the verified-token cache; 0 entries: no cache.
+        startup_patience: how long `start` waits for keys and feed; after that it returns, and
+            requests are refused with 503 until they are there.
+
+    Raises:
+        ConfigurationError: a setting cannot be meant.
+    """
+
+    def __init__(
+        self,
+        *,
+        issuers: Sequence[TrustedIssuer | str],
+        audience: str,
+        revocation: RevocationFeed | None,
+        cors_origins: Iterable[str] = (),
+        cors_credentials: bool = False,
+        leeway: timedelta = timedelta(seconds=60),
+        role_scopes: Mapping[str, Iterable[str]] | None = None,
+        scopes_supported: Iterable[str] = (),
+        key_policy: KeyCachePolicy | None = None,
+        cache_entries: int = 20_000,
+        cache_bytes: int = 64 * 1024 * 1024,
+        startup_patience: timedelta = timedelta(seconds=5),
+        clock: Clock | None = None,
+    ) -> None:
+        if not audience:
+            raise ConfigurationError("audience", audience, "must be this resource server's identifier")
+        configured = [issuer if isinstance(issuer, TrustedIssuer) else TrustedIssuer(issuer) for issuer in issuers]
+        if not configured:
+            raise ConfigurationError("issuers", issuers, "must name at least one issuer")
+        if len({issuer.issuer for issuer in configured}) < len(configured):
+            raise ConfigurationError("issuers", [issuer.issuer for issuer in configured], "must name each issuer once")
+        self.audience = audience
+        self.clock: Clock = clock or SystemClock()
+        self.cors = CorsPolicy.for_origins(cors_origins, credentials=cors_credentials)
+        self.leeway = int(leeway.total_seconds())
+        self.connections = OpenConnections()
+        self._now = time.time if clock is None else clock.now
+        self._role_scopes = {role: frozenset(scopes) for role, scopes in (role_scopes or {}).items()}
+        self._scopes_supported = set(scopes_supported)
+        self._cache = VerifiedTokens(max_entries=cache_entries, max_bytes=cache_bytes)
+        self._trusts = {
+            issuer.issuer: _trust(
+                issuer, audience=audience, leeway=self.leeway, of_guard=revocation, key_policy=key_policy
+            )
+            for issuer in configured
+        }
+        self._only_trust = next(iter(self._trusts.values())) if len(self._trusts) == 1 else None
+        self._startup_patience = startup_patience.total_seconds()
+        self._challenger = Challenger(resource_metadata=metadata_url(audience))
+        self.metadata_path = metadata_path(audience) if metadata_url(audience) else None
+        self._loop_side: LoopSide | None = None
+        self._thread_side: ThreadSide | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._start_lock = threading.Lock()
+
+    # ── what a route requires ────────────────────────────────────────────────────────
+
+    def requires(self, **what: Unpack[Required]) -> Requirement:
+        """Say what a route requires; without arguments, any valid token.
+
+        Raises:
+            ConfigurationError: a value cannot be meant.
+        """
+        requirement = requirement_of(what)
+        if requirement.when_stale is WhenStale.DENY and not any(trust.subscription for trust in self._trusts.values()):
+            raise ConfigurationError("when_stale", "deny", "needs a revocation feed, and this Guard follows none")
+        self._scopes_supported |= requirement.scopes | requirement.scopes_any
+        return requirement
+
+    # ── the one path ─────────────────────────────────────────────────────────────────
+
+    def admit(self, token: bytes, requirement: Requirement) -> Principal | Refusal:
+        """Decide about one request, without I/O.
+
+        Args:
+            token: as received (`core.policy.credentials`).
+            requirement: the route's.
+
+        Raises:
+            KeysWanted: the network has to be asked first.
+        """
+        now = self._now()
+        if len(token) > MAX_TOKEN_LENGTH:
+            return _TOO_LONG
+        digest = sha256(token).digest()
+        cache = self._cache
+        entry = cache.young.get(digest) or cache.again(digest)
+        if entry is None:
+            return self._verify(token, digest, requirement, now)
+        trust = entry.trust
+        if now >= entry.recheck_at or entry.key_epoch != trust.keys.epoch:
+            cache.drop(digest)
+            return self._verify(token, digest, requirement, now)
+        principal = entry.principal
+        subscription = trust.subscription
+        if subscription is not None and subscription.revoked.version != entry.revocation_version:
+            # A newer state of the feed: look again. The version is read first, so that an
+            # entry that arrives meanwhile is looked for next time.
+            version = subscription.revoked.version
+            if _revoked(subscription, principal):
+                cache.drop(digest)
+                return REVOKED
+            entry.revocation_version = version
+        if requirement.is_plain and requirement.scopes <= principal.scopes:
+            return principal
+        return self._judge(principal, subscription, requirement, now)
+
+    def _verify(self, token: bytes, digest: bytes, requirement: Requirement, now: float) -> Principal | Refusal:
+        try:
+            text = token.decode("ascii")
+        except UnicodeDecodeError:
+            return _NOT_ASCII
+        try:
+            trust = self._only_trust or self._trust_of(text)
+        except InvalidToken as error:
+            return invalid_token(error, fault=error.fault.value)
+        monotonic = self.clock.monotonic()
+        epoch = trust.keys.epoch
+        try:
+            verified = verify_access_token(
+                text,
+                rules=trust.rules,
+                find_key=lambda kid, alg: trust.find_key(kid, alg, monotonic=monotonic),
+                now=now,
+            )
+        except InvalidToken as error:
+            return invalid_token(error, fault=error.fault.value)
+        if verified.cnf_jkt is not None or verified.cnf_x5t_s256 is not None:
+            # RFC 9449 §7.2: a bound token without its proof is no bearer token.
+            return _NO_PROOF
+        principal = self._principal(verified)
+        subscription = trust.subscription
+        version = 0
+        if subscription is not None:
+            version = subscription.revoked.version
+            if _revoked(subscription, principal):
+                return REVOKED
+            if not subscription.has_snapshot and trust.feed is not None and trust.feed.start is FeedStart.WAIT:
+                return unavailable(Unavailable(f"nothing was heard of the feed of {trust.issuer} yet"))
+        self._cache.keep(
+            digest,
+            CachedToken(
+                principal=principal,
+                trust=trust,
+                key_epoch=epoch,
+                revocation_version=version,
+                token_bytes=len(token),
+                recheck_at=min(verified.exp + self.leeway, now + trust.keys.usable_until() - monotonic),
+            ),
+        )
+        return self._judge(principal, subscription, requirement, now)
+
+    def _judge(
+        self, principal: Principal, subscription: Subscription | None, requirement: Requirement, now: float
+    ) -> Principal | Refusal:
+        verdict = judge(requirement, principal, now=now, leeway=self.leeway)
+        if not isinstance(verdict, Allowed):
+            return refusal_of(verdict)
+        if (
+            requirement.when_stale is WhenStale.DENY
+            and subscription is not None
+            and subscription.stale(self.clock.monotonic())
+        ):
+            return unavailable(Unavailable(f"the feed of {principal.issuer} is stale", retry_after=2))
+        return principal
+
+    def _trust_of(self, token: str) -> Trust:
+        """Choose the issuer whose keys are tried. `iss` decides nothing else before the signature is verified."""
+        trust = self._trusts.get(unverified_issuer_of(token))
+        if trust is None:
+            raise InvalidToken(Fault.ISSUER, "the token is from another issuer")
+        return trust
+
+    def _principal(self, verified: VerifiedAccessToken) -> Principal:
+        scopes = verified.scope
+        if self._role_scopes:
+            scopes = scopes.union(*(self._role_scopes.get(role, ()) for role in verified.roles))
+        return Principal(
+            issuer=Issuer(verified.issuer),
+            subject=Subject(verified.subject),
+            client_id=ClientId(verified.client_id),
+            scopes=scopes,
+            roles=verified.roles,
+            jti=Jti(verified.jti),
+            sid=None if verified.sid is None else Sid(verified.sid),
+            audience=verified.audience,
+            issued_at=NumericDate(verified.iat),
+            expires_at=NumericDate(verified.exp),
+            auth_time=None if verified.auth_time is None else NumericDate(verified.auth_time),
+            acr=verified.acr,
+            amr=verified.amr,
+            kid=None if verified.kid is None else Kid(verified.kid),
+            cnf_jkt=verified.cnf_jkt,
+            claims=verified.claims,
+        )
+
+    # ── drivers ──────────────────────────────────────────────────────────────────────
+
+    async def check(self, token: bytes, requirement: Requirement) -> Principal | Refusal:
+        """As `admit`, from an event loop: fetches or waits for keys where that is needed."""
+        side = await self._on_loop()
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self.admit(token, requirement)
+                except KeysWanted as wanted:
+                    await side.keys[wanted.trust.issuer].obtain(wanted)
+            return self.admit(token, requirement)
+        except KeysWanted as wanted:
+            return unavailable(wanted)
+
+    def check_sync(self, token: bytes, requirement: Requirement) -> Principal | Refusal:
+        """As `admit`, from a thread: fetches or waits for keys where that is needed."""
+        side = self._on_threads()
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self.admit(token, requirement)
+                except KeysWanted as wanted:
+                    side.keys[wanted.trust.issuer].obtain(wanted)
+            return self.admit(token, requirement)
+        except KeysWanted as wanted:
+            return unavailable(wanted)
+
+    async def start(self) -> None:
+        """Fetch keys and follow the feeds, on the running event loop. Waits for both, within `startup_patience`."""
+        await self._on_loop()
+
+    async def aclose(self) -> None:
+        """Stop what `start` began."""
+        starting, side = self._starting, self._loop_side
+        self._starting = self._loop_side = None
+        if starting is not None and not starting.done():
+            starting.cancel()
+        if side is not None:
+            await side.aclose()
+
+    def start_sync(self) -> None:
+        """Fetch keys and follow the feeds, in threads. Waits for both, within `startup_patience`."""
+        self._on_threads()
+
+    def close(self) -> None:
+        """Stop what `start_sync` began."""
+        with self._start_lock:
+            side, self._thread_side = self._thread_side, None
+        if side is not None and side.pid == os.getpid():
+            side.close()
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` has begun on an event loop that still runs."""
+        return self._loop_side is not None
+
+    async def _on_loop(self) -> LoopSide:
+        side = self._loop_side
+        if side is not None and side.loop is asyncio.get_running_loop():
+            if self._starting is not None and not self._starting.done():
+                await asyncio.shield(self._starting)
+            return side
+        side = self._loop_side = LoopSide(self._trusts.values(), clock=self.clock, on_revoked=self.connections.revoked)
+        self._starting = asyncio.create_task(self._until_ready(), name="guard start")
+        await asyncio.shield(self._starting)
+        return side
+
+    async def _until_ready(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._startup_patience):
+                while not self.readiness().ready:  # noqa: ASYNC110 - readiness has many sources and no event of its own
+                    await asyncio.sleep(_SHORTEST_NAP)
+
+    def _on_threads(self) -> ThreadSide:
+        side = self._thread_side
+        # A thread does not survive a fork: each worker process starts its own.
+        if side is not None and side.pid == os.getpid():
+            return side
+        with self._start_lock:
+            if self._thread_side is None or self._thread_side.pid != os.getpid():
+                side = ThreadSide(self._trusts.values(), clock=self.clock, on_revoked=self.connections.revoked)
+                deadline = time.monotonic() + self._startup_patience
+                while not self.readiness().ready and time.monotonic() < deadline:
+                    time.sleep(_SHORTEST_NAP)
+                self._thread_side = side
+            return self._thread_side
+
+    def trust(self, issuer: str) -> Trust:
+        """What this Guard knows about one issuer. For drivers and tests; a request never needs it."""
+        return self._trusts[issuer]
+
+    # ── for the adapters ─────────────────────────────────────────────────────────────
+
+    def readiness(self) -> Readiness:
+        """Whether every issuer's keys are there and every feed was heard."""
+        monotonic = self.clock.monotonic()
+        problems = []
+        for trust in self._trusts.values():
+            if not trust.keys.is_ready(now=monotonic):
+                problems.append(f"no keys of {trust.issuer}" + (f": {trust.problem}" if trust.problem else ""))
+            if trust.subscription is not None and not trust.subscription.has_snapshot:
+                problem = trust.subscription.problem
+                problems.append(f"no feed of {trust.issuer}" + (f": {problem}" if problem else ""))
+        return Readiness(not problems, tuple(problems))
+
+    def staleness(self) -> Mapping[str, float]:
+        """Issuer → seconds since its feed was known to be complete; infinite before the first snapshot. For metrics."""
+        monotonic = self.clock.monotonic()
+        return {
+            trust.issuer: trust.subscription.freshness.age(monotonic)
+            for trust in self._trusts.values()
+            if trust.subscription is not None
+        }
+
+    def http_refusal(self, refusal: Refusal, *, origin: str | None) -> HttpRefusal:
+        """Write a refusal for HTTP, with the CORS headers without which a browser would not show it."""
+        written = http_refusal(refusal, challenger=self._challenger)
+        return HttpRefusal(written.status, (*written.headers, *self.cors.response_headers(origin)), written.body)
+
+    def metadata(self) -> bytes:
+        """The RFC 9728 document."""
+        return metadata_document(
+            resource=self.audience, authorization_servers=tuple(self._trusts), scopes=tuple(self._scopes_supported)
+        )
+
+    def watch(self, principal: Principal, when_over: WhenOver) -> OpenConnection:
+        """Register an open connection of the running event loop: `when_over` is told when it must close."""
+        ends_in = principal.expires_at + self.leeway - self._now()
+        return self.connections.watch(principal, when_over, ends_in=ends_in)
+
+
+_ATTEMPTS = 3
+_TOO_LONG = Refusal(Case.INVALID_TOKEN, f"The token is longer than {MAX_TOKEN_LENGTH} bytes.", fault="malformed")
+_NOT_ASCII = Refusal(Case.INVALID_TOKEN, "The token is not ASCII.", fault="malformed")
+_NO_PROOF = Refusal(
+    Case.INVALID_TOKEN, "The token is bound to a key, and this request does not prove it.", fault="sender_constraint"
+)
+
+
+def _revoked(subscription: Subscription, principal: Principal) -> bool:
+    return subscription.revoked.names(
+        sid=principal.sid, jti=principal.jti, client_id=principal.client_id, kid=principal.kid
+    )
+
+
+def _trust(
+    issuer: TrustedIssuer,
+    *,
+    audience: str,
+    leeway: int,
+    of_guard: RevocationFeed | None,
+    key_policy: KeyCachePolicy | None,
+) -> Trust:
+    feed = of_guard if isinstance(issuer.revocation, OfGuard) else issuer.revocation
+    return Trust(
+        configured=issuer,
+        rules=issuer.rules(audience=audience, leeway=leeway),
+        keys=KeyCache(key_policy or KeyCachePolicy(fetch_timeout=16)),
+        feed=feed,
+        subscription=None
+        if feed is None
+        else Subscription(Issuer(issuer.issuer), stale_after=feed.stale_after.total_seconds()),
+    )
