@@ -15,6 +15,8 @@ from portero.core.types import NumericDate
 
 CODE_KEPT: Final = 3600
 """Seconds a code is remembered past its end, so that a late second use still ends the session (RFC 6749 §4.1.2)."""
+LARGEST: Final = 2**63 - 1
+"""The latest second that an integer column holds."""
 AUDIT_KEPT: Final = 400 * 86_400
 """Seconds an audit event is kept: a year and some."""
 DAY: Final = 86_400
@@ -44,4 +46,4 @@ def session_gone(session: DeviceSession) -> NumericDate:
 
 def whole_day(at: int) -> NumericDate:
     """Round up to a day, so that an index on it is not rewritten by every refresh."""
-    return NumericDate(-(-at // DAY) * DAY)
+    return NumericDate(min(-(-at // DAY) * DAY, LARGEST))

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import orjson
 
+from portero.adapters.storage.expiry import LARGEST
+
 E = TypeVar("E", bound=Enum)
 
-LARGEST = 2**63 - 1
-"""What an integer column holds."""
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,1 @@
+"""The laws of `portero.testing.store_conformance`, by subject."""
