@@ -57,9 +57,14 @@ async def serve(
     listener = bind(config.host, config.port)
     with contextlib.closing(listener):
         context = await open_context(config, clock=clock)
-        if prepare is not None:
-            await prepare(context)
-        server = _Server(create_app(context), listener, config, listening=listening)
+        try:
+            if prepare is not None:
+                await prepare(context)
+            server = _Server(create_app(context), listener, config, listening=listening)
+        except BaseException:
+            await context.store.aclose()
+            raise
+        # From here on the application's own end closes the store.
         await server.serve(sockets=[listener])
 
 

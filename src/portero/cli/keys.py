@@ -47,9 +47,7 @@ def list_keys(as_json: bool, config_file: Path | None) -> None:
 
 @command.command("rotate")
 @click.option("--emergency", "kid", metavar="KID", help="This key is known to a stranger: remove it at once.")
-@click.option(
-    "--secrets", "kind", type=click.Choice(list(SECRETS)), help="Rotate a secret of the secrets file instead."
-)
+@click.option("--secrets", "kind", type=click.Choice(list(SECRETS)), help="Rotate a set of the secrets file instead.")
 @config_option
 def rotate(kid: str | None, kind: str | None, config_file: Path | None) -> None:
     """Publish a new signing key; it signs once verifiers have had time to see it.

@@ -82,10 +82,10 @@ def check_user(user: User) -> None:
     """
     name = user.username
     if _USERNAME.fullmatch(name) is None or not name.isprintable():
-        expected = "1 to 128 printable characters, not beginning or ending with a space"
+        expected = "it must be 1 to 128 printable characters, not beginning or ending with a space"
         raise ConfigurationError("username", name, expected)
     if user.email and re.fullmatch(r"[^@\s]+@[^@\s]+", user.email) is None:
-        raise ConfigurationError("email", user.email, "an address such as ana@example.org, or nothing")
+        raise ConfigurationError("email", user.email, "it must be an address such as ana@example.org, or nothing")
     for role in user.roles:
         _check_token("roles", role)
 
@@ -112,7 +112,7 @@ def check_client(client: Client) -> None:
     """
     where = f"clients.{client.client_id}"
     if _CLIENT_ID.fullmatch(client.client_id) is None:
-        expected = "1 to 64 letters, digits, '.', '_', '~' or '-', the first a letter or digit"
+        expected = "it must be 1 to 64 letters, digits, '.', '_', '~' or '-', the first a letter or digit"
         raise ConfigurationError("client_id", client.client_id, expected)
     check_client_policy(client)
     for grant_type in client.grant_types:
@@ -140,8 +140,8 @@ def check_redirect_uri(setting: str, uri: str, *, client_type: ClientType) -> No
         ConfigurationError: names `setting`.
     """
     expected = (
-        "an absolute https:// URI without fragment; http:// for a loopback host only; for a public client also an "
-        "app's own scheme with a dot, such as org.example.app:/callback (RFC 8252 §7.1)"
+        "it must be an absolute https:// URI without fragment; http:// for a loopback host only; for a public client "
+        "also an app's own scheme with a dot, such as org.example.app:/callback (RFC 8252 §7.1)"
     )
     url = _split(uri)
     if url is None or "#" in uri or not has_safe_scheme(uri) or url.username is not None:
@@ -160,19 +160,21 @@ def _check_origin(setting: str, origin: str) -> None:
     # As a browser writes it (RFC 6454 §6.2): it is compared as it stands.
     exact = url is not None and origin == f"{url.scheme}://{url.netloc}" and origin == origin.lower()
     if url is None or not exact or url.scheme not in ("http", "https") or not url.hostname or "@" in origin:
-        raise ConfigurationError(setting, origin, "scheme, host and port only, such as https://shop.example")
+        raise ConfigurationError(setting, origin, "it must be scheme, host and port only, such as https://shop.example")
 
 
 def _check_audience(setting: str, audience: str) -> None:
     url = _split(audience)
     if url is None or not url.scheme or "#" in audience:
-        expected = "an absolute URI without fragment (RFC 8707 §2), such as https://shop.example/orders"
+        expected = "it must be an absolute URI without fragment (RFC 8707 §2), such as https://shop.example/orders"
         raise ConfigurationError(setting, audience, expected)
 
 
 def _check_token(setting: str, value: str) -> None:
     if _SCOPE.fullmatch(value) is None:
-        raise ConfigurationError(setting, value, "printable ASCII without space, '\"' and '\\' (RFC 6749 §3.3)")
+        raise ConfigurationError(
+            setting, value, "it must be printable ASCII without space, '\"' and '\\' (RFC 6749 §3.3)"
+        )
 
 
 def _split(uri: str) -> SplitResult | None:
