@@ -1,1 +1,21 @@
-"""One module per protocol endpoint: parse, transition, render."""
+"""One module per protocol endpoint: parse, transition, render.
+
+`routes` gathers those that clients and services call (the back channel). What a browser
+visits (authorize, end_session) is gathered by `portero.authorization_server.pages`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+    from portero.authorization_server.context import Context
+
+
+def routes(context: Context) -> list[Route]:
+    """Make the routes of the back channel, around an open context."""
+    from portero.authorization_server.endpoints.back_channel import back_channel
+
+    return back_channel(context)

@@ -7,14 +7,18 @@ and renders.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from portero.authorization_server.endpoints.clients import Clients
 from portero.authorization_server.endpoints.cors import Audience, preflight, readable
 from portero.authorization_server.endpoints.responses import (
     Answer,
+    StreamingAnswer,
     method_not_allowed,
     refusal,
     too_large,
@@ -23,6 +27,11 @@ from portero.authorization_server.endpoints.responses import (
 from portero.core.errors import RequestError, Unavailable
 from portero.core.oauth.errors import invalid_request
 from portero.core.oauth.forms import MAX_BODY_BYTES, Parameters, parse_form, parse_query
+
+SEND_SECONDS = 10.0
+"""A reader of a stream that takes longer to read a piece is cut: what it knows is stale by then anyway."""
+
+_log = logging.getLogger("portero.endpoints")
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -37,6 +46,8 @@ class Request:
     unverified_headers: list[tuple[bytes, bytes]]
     query_string: bytes
     body: bytes
+    peer: str | None = None
+    """The address of the socket's other end, which may be a proxy."""
 
     def header(self, name: bytes) -> str | None:
         """Return the one value of a header (`name` in lower case), or None.
@@ -75,7 +86,7 @@ class Request:
         return f"Request({self.method})"
 
 
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[Request], Awaitable[Answer]] | Callable[[Request], Awaitable[Answer | StreamingAnswer]]
 Refusal = Callable[[Request, RequestError], Answer]
 
 
@@ -123,17 +134,20 @@ class Endpoint:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         origin = _origin(headers)
         if method == "OPTIONS":
-            answer = await preflight(self._audience, origin=origin, allow=self._allow, clients=self._clients)
-            await send_answer(send, answer, method=method)
+            permission = await preflight(self._audience, origin=origin, allow=self._allow, clients=self._clients)
+            await send_answer(send, permission, method=method)
             return
         try:
             answer = await self._answer(method, scope, receive)
         except Disconnected:
             return
+        if isinstance(answer, StreamingAnswer):
+            await send_stream(send, receive, answer, method=method)
+            return
         answer = await readable(answer, self._audience, origin=origin, clients=self._clients)
         await send_answer(send, answer, method=method)
 
-    async def _answer(self, method: str, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, method: str, scope: Scope, receive: Receive) -> Answer | StreamingAnswer:
         handler = self._handlers.get(method)
         if handler is None:
             return method_not_allowed(self._allow)
@@ -141,12 +155,16 @@ class Endpoint:
             body = await read_body(scope["headers"], receive)
         except BodyTooLarge:
             return too_large(MAX_BODY_BYTES)
-        request = Request(method, scope["headers"], scope["query_string"], body)
+        peer = scope.get("client")
+        request = Request(method, scope["headers"], scope["query_string"], body, None if peer is None else peer[0])
         try:
             return await handler(request)
         except RequestError as error:
+            # The path, never the query; the error's texts never hold a secret.
+            _log.info("%s %s refused: %s", method, scope["path"], error)
             return self._refuse(request, error)
         except Unavailable as failure:
+            _log.warning("%s %s cannot be served: %s", method, scope["path"], failure)
             return unavailable(failure)
 
 
@@ -189,6 +207,34 @@ async def send_answer(send: Send, answer: Answer, *, method: str) -> None:
         headers.append((b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+
+
+async def send_stream(send: Send, receive: Receive, answer: StreamingAnswer, *, method: str) -> None:
+    """Send piece by piece until the parts end, the peer is gone, or it reads nothing for `SEND_SECONDS`.
+
+    A server's `send` only waits while its own buffer is full, and says nothing when the
+    peer is gone: that is read off `receive`.
+    """
+    gone = asyncio.create_task(_disconnected(receive), name="waiting for the peer to leave")
+    try:
+        async with aclosing(cast("AsyncGenerator[bytes, None]", answer.parts)) as parts:
+            await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers]})
+            if method != "HEAD":
+                async for part in parts:
+                    if gone.done():
+                        return
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        gone.cancel()
+        with suppress(asyncio.CancelledError):
+            await gone
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _origin(headers: list[tuple[bytes, bytes]]) -> str | None:

@@ -7,7 +7,7 @@ the caller's fault (design §3.5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -37,6 +37,15 @@ class Answer:
     def with_headers(self, headers: Headers) -> Answer:
         """Return the same answer with more headers."""
         return Answer(self.status, (*self.headers, *headers), self.body, self.origins)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamingAnswer:
+    """What goes back piece by piece. `Endpoint` closes `parts`, whatever happens."""
+
+    status: int
+    headers: Headers
+    parts: AsyncIterator[bytes]
 
 
 def sensitive_json(body: bytes, *, origins: tuple[str, ...] | None = None) -> Answer:

@@ -1,0 +1,59 @@
+"""Which path has which endpoint: the back channel's table."""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from portero.authorization_server.context import Context
+from portero.authorization_server.endpoints.authentication import refuse_client
+from portero.authorization_server.endpoints.bearer import Bearers, challenge
+from portero.authorization_server.endpoints.clients import Clients
+from portero.authorization_server.endpoints.cors import Audience
+from portero.authorization_server.endpoints.discovery import discovery
+from portero.authorization_server.endpoints.exchange import Endpoint
+from portero.authorization_server.endpoints.hub import Hub
+from portero.authorization_server.endpoints.introspect import IntrospectionEndpoint
+from portero.authorization_server.endpoints.jwks import jwks
+from portero.authorization_server.endpoints.revocations import Revocations
+from portero.authorization_server.endpoints.revoke import RevocationEndpoint
+from portero.authorization_server.endpoints.token import TokenEndpoint
+from portero.authorization_server.endpoints.userinfo import UserinfoEndpoint
+from portero.core.oauth.metadata import INTROSPECT, JWKS, REVOCATIONS, REVOKE, TOKEN, USERINFO, Endpoints
+from portero.core.types import Issuer
+
+
+def back_channel(context: Context) -> list[Route]:
+    """Make the routes; the token endpoint comes first, as most requests are for it."""
+    clients = Clients(context.store, context.clock)
+    bearers = Bearers(context, clients)
+    paths = Endpoints.of(Issuer(context.config.issuer))
+    token = TokenEndpoint(context, clients)
+    feed = Revocations(context, bearers, Hub(context.store, context.clock))
+    userinfo = UserinfoEndpoint(context, clients, bearers)
+    applications = {
+        paths.path(TOKEN): Endpoint(
+            {"POST": token.post}, clients=clients, audience=Audience.REGISTERED, refuse=token.refuse
+        ),
+        paths.path(REVOKE): Endpoint(
+            {"POST": RevocationEndpoint(context, clients).post},
+            clients=clients,
+            audience=Audience.REGISTERED,
+            refuse=refuse_client,
+        ),
+        paths.path(INTROSPECT): Endpoint(
+            {"POST": IntrospectionEndpoint(context, clients, bearers).post}, clients=clients, refuse=refuse_client
+        ),
+        paths.path(USERINFO): Endpoint(
+            {"GET": userinfo.answer, "POST": userinfo.answer},
+            clients=clients,
+            audience=Audience.REGISTERED,
+            refuse=challenge,
+        ),
+        paths.path(JWKS): Endpoint({"GET": jwks(context)}, clients=clients, audience=Audience.EVERYBODY),
+        paths.path(REVOCATIONS): Endpoint({"GET": feed.poll}, clients=clients, refuse=challenge),
+        paths.path(f"{REVOCATIONS}/snapshot"): Endpoint({"GET": feed.snapshot}, clients=clients, refuse=challenge),
+        paths.path(f"{REVOCATIONS}/stream"): Endpoint({"GET": feed.stream}, clients=clients, refuse=challenge),
+    }
+    metadata = Endpoint({"GET": discovery(context)}, clients=clients, audience=Audience.EVERYBODY)
+    applications |= dict.fromkeys(paths.well_known, metadata)
+    return [Route(path, application) for path, application in applications.items()]

@@ -1,0 +1,30 @@
+"""`GET /.well-known/oauth-authorization-server` and `/.well-known/openid-configuration` (RFC 8414, OIDC Discovery)."""
+
+from __future__ import annotations
+
+import orjson
+
+from portero.authorization_server.context import Context
+from portero.authorization_server.endpoints.exchange import Handler, Request
+from portero.authorization_server.endpoints.responses import Answer, cacheable_json
+from portero.core.oauth.metadata import server_metadata
+from portero.core.types import Issuer
+
+MAX_AGE = 300
+"""Seconds."""
+
+
+def discovery(context: Context) -> Handler:
+    """Make the handler; the document is the same for every request while the keys' algorithms are."""
+    config = context.config
+
+    async def handle(request: Request) -> Answer:
+        metadata = server_metadata(
+            issuer=Issuer(config.issuer),
+            scopes=config.scopes,
+            id_token_algorithms=context.key_ring.algorithms,
+            languages=config.languages,
+        )
+        return cacheable_json(orjson.dumps(metadata), max_age=MAX_AGE)
+
+    return handle
