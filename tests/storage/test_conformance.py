@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,7 @@ from portero.adapters.storage.memory import MemoryStore
 from portero.adapters.storage.sqlite import SqliteStore
 from portero.ports import Store
 from portero.testing.store_conformance import MakeStore, SharedStoreConformance, StoreConformance
-
-
-class SystemRandom:
-    """Randomness for epochs."""
-
-    def bytes(self, n: int) -> bytes:
-        return os.urandom(n)
+from tests.storage.ports import SystemRandom
 
 
 class TestMemory(StoreConformance):

@@ -13,7 +13,6 @@ from portero.adapters.storage.expiry import LARGEST
 E = TypeVar("E", bound=Enum)
 
 
-
 @lru_cache(maxsize=4096)
 def texts_to_column(values: tuple[str, ...]) -> str:
     """A list of texts as a JSON array. Few different ones exist (scopes, methods), so they are remembered."""

@@ -53,7 +53,11 @@ class SqliteStore:
             Unavailable: locked, or the disk is full.
         """
         await asyncio.to_thread(prepare, path, random=random, busy_timeout=busy_timeout)
-        return cls(path, busy_timeout=busy_timeout)
+        store = cls(path, busy_timeout=busy_timeout)
+        # One connection stays open all the time: the write-ahead log and its index then need no new file,
+        # which on a full disk could not be made.
+        store._near.open()
+        return store
 
     async def read(self, key: Key[A]) -> A:
         if type(key) in LONG:
@@ -89,24 +93,34 @@ class _Reader:
             if self._closed:
                 raise Unavailable("the store is closed")
             try:
-                if self._connection is None:
-                    # Readers never wait for a writer in WAL mode; the moment after a crash is the exception.
-                    self._connection = connect(self._path, busy_timeout=1.0)
+                connection = self._connection or self._opened()
                 if type(key) in ONE_STATEMENT:
-                    return run(self._connection, load(key))
-                self._connection.execute("BEGIN")
+                    return run(connection, load(key))
+                connection.execute("BEGIN")
                 try:
-                    return run(self._connection, load(key))
+                    return run(connection, load(key))
                 finally:
-                    self._connection.execute("COMMIT")
+                    connection.execute("COMMIT")
             except sqlite3.Error as error:
                 self._drop()
+                raise unavailable(error, self._path) from error
+
+    def open(self) -> None:
+        with self._lock:
+            try:
+                self._opened()
+            except sqlite3.Error as error:
                 raise unavailable(error, self._path) from error
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             self._drop()
+
+    def _opened(self) -> sqlite3.Connection:
+        # Readers never wait for a writer in WAL mode; the moment after a crash is the exception.
+        self._connection = connect(self._path, busy_timeout=1.0)
+        return self._connection
 
     def _drop(self) -> None:
         if self._connection is not None:
