@@ -41,9 +41,12 @@ class WebStore implements Store {
 
   write(value: string | null): void {
     this.#memory.write(value);
-    // Removed first: a write that fails must not leave an older token behind for the next page.
-    this.#try((area) => area?.removeItem(this.#key));
-    if (value !== null) this.#try((area) => area?.setItem(this.#key, value));
+    const remove = (area?: globalThis.Storage) => area?.removeItem(this.#key);
+    const area = this.#area;
+    if (value === null) return this.#try(remove);
+    this.#try((open) => open?.setItem(this.#key, value));
+    // It is full: then at least no older token may stay behind for the next page.
+    if (area && !this.#area) this.#try(() => remove(area));
   }
 
   async attempt(digest: string): Promise<string> {

@@ -5,8 +5,8 @@ import type { ServerMetadata } from "./metadata.ts";
 export interface Grant {
   readonly accessToken: string;
   readonly tokenType: string;
-  /** Seconds; `Infinity` when the server does not say. */
-  readonly expiresIn: number;
+  /** Seconds; absent when the server does not say. */
+  readonly expiresIn?: number | undefined;
   /** Absent: the one we have stays good. */
   readonly refreshToken?: string | undefined;
   /** Seconds until a proactive refresh is welcome. */
@@ -108,7 +108,7 @@ export async function processTokenResponse(response: Response, nowMs: number): P
     grant: {
       accessToken,
       tokenType: text(answer["token_type"]) ?? "Bearer",
-      expiresIn: seconds(answer["expires_in"]) ?? Infinity,
+      expiresIn: seconds(answer["expires_in"]),
       refreshToken: text(answer["refresh_token"]),
       refreshAfter: seconds(answer["refresh_after"]),
       refreshTokenExpiresIn: seconds(answer["refresh_token_expires_in"]),

@@ -26,7 +26,7 @@ export interface TokenInfo {
   readonly storage: string;
   readonly scope: string | undefined;
   /** Of the access token; negative when it is past its end. */
-  readonly expiresIn: number;
+  readonly expiresIn: number | undefined;
   readonly refreshAfter: number | undefined;
   readonly refreshTokenExpiresIn: number | undefined;
   readonly sessionExpiresIn: number | undefined;
@@ -160,7 +160,7 @@ export class Session {
       tokenType: tokens.tokenType,
       storage: storageKind,
       scope: tokens.scope,
-      expiresIn: tokens.expiresIn - seconds,
+      expiresIn: left(tokens.expiresIn),
       refreshAfter: left(tokens.refreshAfter),
       refreshTokenExpiresIn: left(tokens.refreshTokenExpiresIn),
       sessionExpiresIn: left(tokens.sessionExpiresIn),

@@ -70,13 +70,17 @@ export class Age {
 }
 
 /** Seconds of life after which a token is not sent any more: 5 s before its end, or the last tenth of a short one. */
-export function usableFor({ expiresIn }: Grant): number {
+export function usableFor({ expiresIn = Infinity }: Grant): number {
   return expiresIn - Math.min(5, expiresIn / 10);
 }
+
+/** Not sooner than this, whatever the server says: a proactive refresh must never become a loop. */
+const SOONEST = 10;
 
 /** Seconds of life after which a proactive refresh is due, `jitter` (0 to 1) spreading the tabs. */
 export function dueAfter(grant: Grant, jitter: number): number {
   const usable = usableFor(grant);
-  const due = Math.min(grant.refreshAfter ?? grant.expiresIn * 0.75, usable);
-  return due + jitter * Math.min(30, (usable - due) / 2);
+  const due = Math.max(grant.refreshAfter ?? (grant.expiresIn ?? Infinity) * 0.75, SOONEST);
+  // So short a token is refreshed when somebody needs it.
+  return due < usable ? due + jitter * Math.min(30, (usable - due) / 2) : Infinity;
 }

@@ -1,27 +1,25 @@
-/** The story once through, in a real browser: sign in, call, expire, refresh, sign out. */
-import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { eventually, World } from "../support/world.ts";
+/** The story once through: sign in, call, expire, refresh, sign out. */
+import { assert } from "../support/assert.ts";
+import { inBrowser, scenario } from "../support/scenario.ts";
+import { eventually } from "../support/world.ts";
 
-let world: World;
-before(async () => (world = await World.start()));
-after(() => world.stop());
+inBrowser();
 
-test("a person signs in, a call meets an expired token, and nobody notices", async () => {
+scenario("a person signs in, a call meets an expired token, and nobody notices", async (world) => {
   const page = await world.signedIn();
-  assert.equal(await page.evaluate((url) => window.call(url), `${world.api.origin}/orders`), 200);
+  assert.equal(200, await world.call(page, "/orders"));
   world.server.advance(301);
 
-  assert.equal(await page.evaluate((url) => window.call(url), `${world.api.origin}/orders`), 200);
-  assert.deepEqual(world.api.on("/orders").map((call) => call.status), [200, 401, 200]);
-  assert.equal(world.server.refreshes().length, 1);
+  assert.equal(200, await world.call(page, "/orders"));
+  assert.deepEqual([200, 401, 200], world.api.on("/orders").map((call) => call.status));
+  assert.equal(1, world.server.refreshes().length);
 });
 
-test("sign-out wipes, revokes, and the next call asks for a sign-in", async () => {
+scenario("sign-out wipes, revokes, and the next call asks for a sign-in", async (world) => {
   const page = await world.signedIn({ autoSignIn: false });
   await page.evaluate(() => window.session.signOut());
 
-  assert.equal(await page.evaluate(() => window.session.state), "signed_out");
+  assert.equal("signed_out", await world.state(page));
   await eventually(() => world.server.revocations.length > 0, "a revocation");
-  assert.equal(await page.evaluate((url) => window.call(url), `${world.api.origin}/orders`), "sign_in_required");
+  assert.equal("sign_in_required", await world.call(page, "/orders"));
 });

@@ -55,6 +55,7 @@ export class AuthorizationServer {
   accessLife = 300;
   refreshAfter: number | undefined;
   rotation = true;
+  keepAlive = false;
   revokeFails = false;
   /** Seconds in which an unproven second use is answered softly. Zero is the strictest server. */
   softWindow = 0;
@@ -96,6 +97,8 @@ export class AuthorizationServer {
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url!, this.issuer);
+    // Chromium sends a POST again by itself when a connection that was used before dies without an answer.
+    if (!this.keepAlive) response.setHeader("Connection", "close");
     response.setHeader("Access-Control-Allow-Origin", request.headers.origin ?? "*");
     response.setHeader("Access-Control-Allow-Headers", "DPoP");
     response.setHeader("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, Date, DPoP-Nonce");

@@ -31,5 +31,5 @@ window.make = ({ storage, ...config }, special) => {
 window.call = (url, init) =>
   window.session.fetch(url, init).then(
     (response) => response.status,
-    (error: { code?: string; name?: string; message?: string }) => error.code ?? `${error.name}: ${error.message}`,
+    (error: { code?: string; name?: string; message?: string }) => (typeof error.code === "string" ? error.code : `${error.name}: ${error.message}`),
   );

@@ -1,10 +1,10 @@
 /** One authorization server, two APIs, one application, one browser: each on an origin of its own. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { assert } from "./assert.ts";
+import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium, type BrowserContext, type Page } from "playwright-core";
+import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
 import { Api } from "./api.ts";
 import { AuthorizationServer } from "./authorization-server.ts";
 
@@ -12,17 +12,40 @@ const ROOT = process.env["PORTERO_ROOT"]!;
 const PAGE = `<!doctype html><meta charset="utf-8"><title>test</title><link rel="icon" href="data:,">
 <script type="module" src="/harness.js"></script>`;
 
+export function launch(args: readonly string[] = []): Promise<Browser> {
+  return chromium.launch({
+    executablePath: "/usr/bin/chromium",
+    headless: true,
+    // Playwright switches the back-forward cache off; people's browsers do not.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      ...args,
+    ],
+  });
+}
+
+/** Every test has a world of its own: servers, clocks, and a browser profile. */
 export class World {
   readonly server = new AuthorizationServer();
   readonly api = new Api(this.server);
   readonly stranger = new Api(this.server);
   readonly #app: Server;
-  readonly #profile = mkdtempSync(join(tmpdir(), "portero-browser-"));
   context!: BrowserContext;
   origin = "";
   csp: string | null = null;
   /** Everything any page wrote to its console, and every uncaught error. */
   readonly console: string[] = [];
+
+  readonly errors: string[] = [];
+  /** Every address any page asked for. */
+  readonly addresses: string[] = [];
 
   private constructor() {
     this.#app = createServer((request, response) => {
@@ -43,34 +66,41 @@ export class World {
     });
   }
 
-  static async start(): Promise<World> {
+  static async start(browser: Browser): Promise<World> {
     const world = new World();
     await world.server.start();
     await world.api.start();
     await world.stranger.start();
     await new Promise<void>((resolve) => world.#app.listen(0, "127.0.0.1", resolve));
     world.origin = `http://127.0.0.1:${(world.#app.address() as AddressInfo).port}`;
-    world.context = await chromium.launchPersistentContext(world.#profile, {
-      executablePath: "/usr/bin/chromium",
-      headless: true,
-      // Playwright switches the back-forward cache off; people's browsers do not.
-      ignoreDefaultArgs: ["--disable-back-forward-cache"],
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
+    world.context = await browser.newContext();
     world.context.setDefaultTimeout(15_000);
     world.context.on("page", (page) => {
       page.on("console", (message) => world.console.push(message.text()));
-      page.on("pageerror", (error) => world.console.push(String(error)));
+      page.on("pageerror", (error) => {
+        world.console.push(String(error));
+        world.errors.push(String(error));
+      });
+      page.on("request", (request) => world.addresses.push(request.url()));
     });
     return world;
+  }
+
+  /** What must hold after every test: no token in a console, an event or an address; one attempt per refresh token. */
+  async checkLaws(): Promise<void> {
+    const secrets = [...this.server.refreshTokens.keys(), ...this.server.accessTokens.keys()];
+    const said = [...this.console, ...this.addresses];
+    for (const page of this.context.pages()) {
+      said.push(await page.evaluate(() => JSON.stringify(window.events ?? [])).catch(() => ""));
+    }
+    for (const text of said) assert.ok(!secrets.some((secret) => text.includes(secret)), "[59] a token was said aloud");
+    const attempts = new Map<string, string | null>();
+    for (const { refreshToken, attempt } of this.server.refreshes()) {
+      assert.match(/^[\w-]{22}$/, attempt ?? "", "[31] a refresh without an attempt");
+      assert.equal(attempts.get(refreshToken!) ?? attempt, attempt, "[31] one refresh token, two attempts");
+      attempts.set(refreshToken!, attempt);
+    }
+    assert.deepEqual([], this.errors, "no uncaught error in any page");
   }
 
   async stop(): Promise<void> {
@@ -80,7 +110,6 @@ export class World {
     this.stranger.stop();
     this.#app.closeAllConnections();
     this.#app.close();
-    rmSync(this.#profile, { recursive: true, force: true });
   }
 
   /** A page with the library loaded and no session made yet. */
@@ -111,6 +140,34 @@ export class World {
         special,
       ],
     );
+  }
+
+  /** What a call ends with: a status, or the code of an error. */
+  call(page: Page, path: string, init: { method?: string; body?: string; headers?: Record<string, string> } = {}): Promise<number | string> {
+    return page.evaluate(([url, given]) => window.call(url, given), [this.api.origin + path, init] as const);
+  }
+
+  /** All events of this page so far, as text: `cause` of transitions, names of steps, warnings. */
+  history(page: Page): Promise<string[]> {
+    return page.evaluate(() => window.events.map((event) => (event.type === "transition" ? event.cause : event.type === "step" ? event.step : event.reason)));
+  }
+
+  state(page: Page): Promise<string> {
+    return page.evaluate(() => window.session.state);
+  }
+
+  /** Move the clocks of the session in this page (it was made with "clock"), in seconds. */
+  shift(page: Page, shift: { wall?: number; steady?: number }): Promise<void> {
+    return page.evaluate((given) => void Object.assign(window.shift, given), shift);
+  }
+
+  /** Let an event of the browser happen. */
+  happens(page: Page, type: "online" | "visibilitychange" | "pageshow"): Promise<void> {
+    return page.evaluate((name) => void (name === "visibilitychange" ? document : window).dispatchEvent(new Event(name)), type);
+  }
+
+  async reaches(page: Page, state: string): Promise<void> {
+    await page.waitForFunction((wanted) => window.session.state === wanted, state);
   }
 
   /** A page that is signed in, by a real redirect there and back. */
