@@ -150,7 +150,7 @@ def test_an_embedded_key_is_never_used() -> None:
 def test_a_key_address_in_the_header_is_data(member: str) -> None:
     """The path is pure: it could not fetch if it wanted to. The token stands or falls with our own key."""
     attacker = private_key("ES256", "attacker")
-    where = ["MIIB"] if member == "x5c" else "https://attacker.example/jwks.json"
+    where: Any = ["MIIB"] if member == "x5c" else "https://attacker.example/jwks.json"
 
     assert fault_of(mint(header(**{member: where}), key=attacker)) is Fault.SIGNATURE
     assert fault_of(mint(header(**{member: where}))) is None

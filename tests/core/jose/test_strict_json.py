@@ -35,7 +35,7 @@ def test_ordinary_objects_come_through_exactly(value: dict[str, object]) -> None
 @given(st.binary(max_size=40) | OBJECTS.map(lambda value: json.dumps(value).encode()))
 def test_the_quick_way_accepts_nothing_the_slow_way_refuses(data: bytes) -> None:
     """Both ways have one opinion."""
-    outcomes = []
+    outcomes: list[object] = []
     for parse in (parse_object, _parse_slowly):
         try:
             outcomes.append(parse(data))

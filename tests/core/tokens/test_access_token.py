@@ -109,7 +109,8 @@ def test_each_required_claim_is_required(name: str) -> None:
     """RFC 9068 §2.2: absent, null, empty or of another type, it is refused."""
     assert fault_of(mint(body=claims())) is None
 
-    faults = [fault_of(mint(body=claims(**{name: value}))) for value in (..., None, "", {}, True, [None])]
+    wrong: tuple[Any, ...] = (..., None, "", {}, True, [None])
+    faults = [fault_of(mint(body=claims(**{name: value}))) for value in wrong]
 
     expected = {"iss": Fault.ISSUER, "aud": Fault.AUDIENCE}.get(name, Fault.CLAIMS)
     assert faults == [expected] * len(faults)
@@ -180,7 +181,7 @@ def test_an_unknown_binding_does_not_become_a_bearer_token() -> None:
 
 def test_the_rules_refuse_to_be_empty() -> None:
     """Absent configuration never means unchecked."""
-    for wrong in (
+    settings: tuple[dict[str, Any], ...] = (
         {"issuer": "", "audience": AUDIENCE},
         {"issuer": ISSUER, "audience": ""},
         {"issuer": ISSUER, "audience": ()},
@@ -191,9 +192,10 @@ def test_the_rules_refuse_to_be_empty() -> None:
         {"issuer": ISSUER, "audience": AUDIENCE, "leeway": -1},
         {"issuer": ISSUER, "audience": AUDIENCE, "leeway": 601},
         {"issuer": ISSUER, "audience": AUDIENCE, "insecure_optional_claims": frozenset({"exp"})},
-    ):
+    )
+    for wrong in settings:
         with pytest.raises(ConfigurationError):
-            AccessTokenRules(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+            AccessTokenRules(**wrong)
     assert rules(leeway=0).leeway == 0
     assert rules(leeway=600).leeway == 600
     assert rules(algorithms=("HS256",), insecure_accept_symmetric=True)
