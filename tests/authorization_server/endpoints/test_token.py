@@ -160,12 +160,11 @@ def test_a_stolen_token_used_late_ends_the_session_with_its_reason(server: BackC
     assert (honest.json["error"], honest.json["error_reason"]) == ("invalid_grant", "reused")
 
 
-@pytest.mark.parametrize("alter", [lambda t: "prt1.x.y", lambda t: t[:-1], lambda t: t + "A", lambda t: t * 50])
-def test_an_invented_token_is_refused_without_a_reason(server: BackChannel, alter: object) -> None:
+@pytest.mark.parametrize("invented", ["prt1.x.y", "{}A", "x{}", "{}{}{}{}", "prt1." + "A" * 71 + "." + "A" * 22])
+def test_an_invented_token_is_refused_without_a_reason(server: BackChannel, invented: str) -> None:
     """A reason is told only when the tag is authentic, and nobody's session ends."""
     token = server.signed_in()["refresh_token"]
-    invented = alter(token)  # type: ignore[operator]  # a lambda of the table above
-    refused = server.refresh(invented)
+    refused = server.refresh(invented.replace("{}", token))
 
     assert (refused.status, refused.json["error"]) == (400, "invalid_grant")
     assert "error_reason" not in refused.json

@@ -241,24 +241,20 @@ class Hub:
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def _read(self) -> None:
-        state = self._state
-        time = self._clock.now()
-        if state is None:
-            page = await read_page(self._store, after=2**62, now=time)
-            self._start_at(page)
-        else:
-            while True:
-                time = self._clock.now()
-                page = await read_page(self._store, after=state.cursor.n, now=time)
-                if page.epoch != state.cursor.epoch or page.head < state.cursor.n:
-                    # A restored database: nothing of the ring is of this feed.
-                    self._start_at(page)
-                    break
-                self._append(page)
-                state = self._at(_after(page), time=time)
-                if len(page.entries) < PAGE:
-                    break
-        self._state = self._at(_after(page), time=time)
+        known = self._state
+        after = 2**62 if known is None else known.cursor.n  # to begin with, only where the feed ends
+        while True:
+            time = self._clock.now()
+            page = await read_page(self._store, after=after, now=time)
+            if known is None or page.epoch != known.cursor.epoch or page.head < after:
+                # A beginning; or a restored database, and nothing of the ring is of this feed.
+                self._start_at(page)
+                break
+            self._append(page)
+            after = _after(page).n
+            if len(page.entries) < PAGE:
+                break
+        self._state = self._at(Cursor(page.epoch, page.head), time=time)
         self._announce()
 
     def _start_at(self, page: FeedSlice) -> None:
