@@ -26,8 +26,9 @@ def command() -> None:
 def list_keys(as_json: bool, config_file: Path | None) -> None:
     """List the signing keys that are in use, oldest first."""
 
-    async def work(desk: Desk) -> tuple[SigningKey, ...]:
-        return await desk.store.read(SigningKeysKey())
+    async def work(desk: Desk) -> list[SigningKey]:
+        # Two of one second are told apart by what they do next.
+        return sorted(await desk.store.read(SigningKeysKey()), key=lambda key: (key.signs_from, key.created))
 
     rows = [
         {
