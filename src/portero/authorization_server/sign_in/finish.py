@@ -52,9 +52,10 @@ def form_targets(client: Client, *, target: ResponseTarget) -> tuple[str, ...]:
     """The CSP sources where a form of this sign-in may end.
 
     The redirect URI's, and the client's other registered places: an application that sends the
-    browser on from its redirect URI is still within the navigation that the form began.
+    browser on from its redirect URI is still within the navigation that the form began, and
+    Chromium checks each step of it.
     """
-    uris = (target.redirect_uri, *client.redirect_uris, *client.allowed_origins)
+    uris = (target.redirect_uri, *client.redirect_uris, *client.post_logout_redirect_uris, *client.allowed_origins)
     return tuple(dict.fromkeys(source for uri in uris if (source := csp_source(uri)) is not None))
 
 
