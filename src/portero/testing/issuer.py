@@ -50,10 +50,10 @@ class InMemoryIssuer:
         """A token of this issuer; as `TokenFactory.mint`."""
         return self.tokens.mint(**changes)
 
-    def rotate(self, *, keep_old: bool = True) -> PrivateKey:
-        """Sign with a new key from now on; return it."""
+    def rotate(self, *, keep_old: bool = True, kid: str | None = None) -> PrivateKey:
+        """Sign with a new key from now on; return it. Its `kid` is new too, unless one is given."""
         self._rotations += 1
-        self.tokens.key = new_key(self.alg, kid=f"key-{self._rotations}")
+        self.tokens.key = new_key(self.alg, kid=kid or f"key-{self._rotations}")
         self.keys = [*(self.keys if keep_old else ()), self.tokens.key]
         return self.tokens.key
 
