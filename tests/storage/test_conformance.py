@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from portero.adapters.storage.memory import MemoryStore
+from portero.adapters.storage.postgresql import PostgresStore
 from portero.adapters.storage.sqlite import SqliteStore
 from portero.ports import Store
 from portero.testing.store_conformance import MakeStore, SharedStoreConformance, StoreConformance
@@ -42,5 +43,16 @@ class TestSqlite(StoreConformance, SharedStoreConformance):
     def make_store(self, tmp_path: Path) -> MakeStore:
         async def make() -> Store:
             return await SqliteStore.open(tmp_path / "portero.db", random=SystemRandom())
+
+        return make
+
+
+class TestPostgres(StoreConformance, SharedStoreConformance):
+    """The store in PostgreSQL."""
+
+    @pytest.fixture
+    def make_store(self, postgres_url: str) -> MakeStore:
+        async def make() -> Store:
+            return await PostgresStore.open(postgres_url, random=SystemRandom())
 
         return make

@@ -54,7 +54,7 @@ def test_the_creation_scripts_are_made_from_the_metadata(dialect: str) -> None:
 
 def test_a_created_database_is_a_migrated_one(tmp_path: Path) -> None:
     """The script and the migrations make the same tables, columns, indexes, references and revision."""
-    upgrade(f"sqlite:///{tmp_path / 'migrated.db'}")
+    upgrade("sqlite", lambda: sqlite3.connect(tmp_path / "migrated.db"))
     migrated = sqlite3.connect(tmp_path / "migrated.db")
     by_script = created(tmp_path / "created.db")
     revision = "SELECT version_num FROM alembic_version"
@@ -68,7 +68,7 @@ def test_a_created_database_is_a_migrated_one(tmp_path: Path) -> None:
 def test_the_migrations_make_the_metadata(tmp_path: Path) -> None:
     """Alembic finds no difference left."""
     url = f"sqlite:///{tmp_path / 'migrated.db'}"
-    upgrade(url)
+    upgrade("sqlite", lambda: sqlite3.connect(tmp_path / "migrated.db"))
     with create_engine(url, poolclass=NullPool).connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
 

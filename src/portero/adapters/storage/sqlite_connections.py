@@ -19,7 +19,6 @@ PRAGMAS: Final = (
     ("temp_store", 2),
 )
 """Set on every connection, and read back."""
-OURS_TO_RETRY: Final = (sqlite3.OperationalError, sqlite3.DatabaseError)
 
 
 def connect(path: Path, *, busy_timeout: float, create: bool = False) -> sqlite3.Connection:
@@ -84,7 +83,7 @@ def prepare(path: Path, *, random: Random, busy_timeout: float) -> None:
         elif standing is Standing.OLDER:
             from portero.adapters.storage.migrations.upgrade import upgrade
 
-            upgrade(f"sqlite:///{path.absolute()}")
+            upgrade("sqlite", lambda: connect(path, busy_timeout=busy_timeout))
     except sqlite3.Error as error:
         raise _explained(error, path) from error
     finally:

@@ -14,6 +14,8 @@ from typing import Final
 REVISIONS: Final = ("0001",)
 """Every revision, oldest first. A migration adds its own here (a test compares with `versions/`)."""
 HEAD: Final = REVISIONS[-1]
+MIGRATION_LOCK: Final = 7_205_759
+"""The advisory lock that PostgreSQL servers starting together queue on."""
 STORED_REVISION: Final = "SELECT version_num FROM alembic_version"
 
 

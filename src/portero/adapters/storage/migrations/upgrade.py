@@ -6,18 +6,16 @@ previous version's statements need stays until the version after.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from portero.adapters.storage.migrations import HEAD
-
-MIGRATION_LOCK: Final = 7_205_759
-"""The advisory lock that PostgreSQL servers starting together queue on."""
+from portero.adapters.storage.migrations import HEAD, MIGRATION_LOCK
 
 
 def configuration(connection: Connection) -> Config:
@@ -28,9 +26,15 @@ def configuration(connection: Connection) -> Config:
     return config
 
 
-def upgrade(url: str, *, revision: str = HEAD) -> None:
-    """Migrate the database at a SQLAlchemy `url`, inside one transaction."""
-    engine = create_engine(url, poolclass=NullPool)
+def upgrade(driver: str, connect: Callable[[], Any], *, revision: str = HEAD) -> None:
+    """Migrate a database inside one transaction.
+
+    Args:
+        driver: `sqlite` or `postgresql+psycopg`.
+        connect: opens a connection of that driver.
+        revision: where to stop, for tests.
+    """
+    engine = create_engine(f"{driver}://", creator=connect, poolclass=NullPool)
     if engine.dialect.name == "sqlite":
         _begin_immediately(engine)
     try:
