@@ -85,7 +85,7 @@ async def open_key_ring(
     ring = StoredKeyRing(
         config, store=store, sealing=secrets.key_encryption_keys, clock=clock, random=random, generate=generate
     )
-    await ring.load()
+    await ring.load(starting=True)
     try:
         ring.open_signing_key()
     except SealError as error:
@@ -192,8 +192,13 @@ class StoredKeyRing:
 
     # ── how it comes to know ─────────────────────────────────────────────────────────
 
-    async def load(self) -> None:
+    async def load(self, *, starting: bool = False) -> None:
         """Read the keys, write down what time has done to them, and publish a successor where one is due.
+
+        Args:
+            starting: also where the algorithm is another than the configured one. Only a start
+                says what the operator wants now: two servers of one fleet that are configured
+                differently for a while would replace each other's keys forever.
 
         Raises:
             Unavailable: the store cannot be reached.
@@ -206,11 +211,11 @@ class StoredKeyRing:
                 return advance(stored, now=now, longest_token=self._longest_token)
 
             keys = await self._store.transition(SigningKeysKey(), decide_advance, now=now)
-        if self._successor_due(keys, now):
+        if self._successor_due(keys, now, starting=starting):
             new_key = await self._new_key(now)
 
             def decide_rotation(stored: Keys) -> Decision[Keys]:
-                if not self._successor_due(stored, now):
+                if not self._successor_due(stored, now, starting=starting):
                     return Decision(stored)  # another process was first
                 return plan_rotation(
                     stored,
@@ -255,10 +260,11 @@ class StoredKeyRing:
             raise SealError(f"the private key of kid {record.kid!r} needs key-encryption key {key_id}")
         return private_key_from_jwk(open_private(record.sealed_private, key=sealing_key, kid=record.kid))
 
-    def _successor_due(self, keys: Keys, now: NumericDate) -> bool:
+    def _successor_due(self, keys: Keys, now: NumericDate, *, starting: bool) -> bool:
         if rotation_due(keys, now=now, longest_life=LONGEST_LIFE, publish_ahead=self._publish_ahead):
             return True
-        # The operator chose another algorithm: the newest key is of the old one.
+        if not starting:
+            return False
         newest = max(keys, key=lambda key: (key.signs_from, key.created), default=None)
         return newest is not None and newest.alg != self._config.signing_algorithm and newest.signs_from <= now
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -28,7 +28,8 @@ class Reader:
     arrived: asyncio.Event
     status: int = 0
     finished: bool = False
-    blocked: bool = False
+    reads: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared: the peer takes nothing more."""
 
     async def until(self, count: int, event: str = "revocation") -> list[dict[str, Any]]:
         """Wait until `count` events of that kind have arrived."""
@@ -45,6 +46,7 @@ async def stream(server: BackChannel, token: str, after: str) -> AsyncIterator[R
     gone = asyncio.Event()
     reader = EventReader()
     seen = Reader([], asyncio.create_task(asyncio.sleep(0)), asyncio.Event())
+    seen.reads.set()
 
     async def receive() -> dict[str, Any]:
         if seen.status == 0 and not hasattr(receive, "asked"):
@@ -54,8 +56,7 @@ async def stream(server: BackChannel, token: str, after: str) -> AsyncIterator[R
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
-        while seen.blocked:
-            await asyncio.sleep(0)
+        await seen.reads.wait()
         if message["type"] == "http.response.start":
             seen.status = message["status"]
         else:
@@ -313,11 +314,11 @@ def test_a_reader_older_than_the_ring_is_served_from_the_store(
     async def scenario() -> list[str]:
         async with stream(server, token, cursor) as slow, stream(server, token, cursor) as quick:
             await slow.until(1, "heartbeat")
-            slow.blocked = True
+            slow.reads.clear()
             for name in names:
                 await revoke(server, name)
             await quick.until(23)
-            slow.blocked = False
+            slow.reads.set()
             return [entry["what"]["sid"] for entry in await slow.until(23)]
 
     assert server.run(scenario()) == names

@@ -8,6 +8,7 @@ import pytest
 
 from portero.adapters.keys.generate import generate_private_key
 from portero.core.events import EventName
+from portero.core.jose.jwk_set import render_jwk_set
 from portero.core.transitions import ClientKey, RefreshProfile
 from tests.authorization_server.back_channel import (
     ATTEMPT,
@@ -298,8 +299,6 @@ def test_basic_decodes_each_part(server: BackChannel) -> None:
 def test_an_assertion_is_used_once(server: BackChannel) -> None:
     """RFC 7523 §3, item 7: the second use of a jti is invalid_client."""
     key = generate_private_key("ES256")
-    from portero.core.jose.jwk_set import render_jwk_set
-
     client = replace(
         GUARD,
         token_endpoint_auth_method="private_key_jwt",
