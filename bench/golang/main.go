@@ -1,0 +1,88 @@
+// Verifies the same tokens with golang-jwt, on request: a line "ALG N" is answered with nanoseconds for N tokens.
+package main
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+type work struct {
+	Alg      string            `json:"alg"`
+	Token    string            `json:"token"`
+	Jwk      map[string]string `json:"jwk"`
+	Issuer   string            `json:"issuer"`
+	Audience string            `json:"audience"`
+}
+
+func octets(text string) []byte {
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+func number(text string) *big.Int { return new(big.Int).SetBytes(octets(text)) }
+
+func key(jwk map[string]string) any {
+	switch jwk["kty"] {
+	case "EC":
+		return &ecdsa.PublicKey{Curve: elliptic.P256(), X: number(jwk["x"]), Y: number(jwk["y"])}
+	case "RSA":
+		return &rsa.PublicKey{N: number(jwk["n"]), E: int(number(jwk["e"]).Int64())}
+	case "OKP":
+		return ed25519.PublicKey(octets(jwk["x"]))
+	default:
+		return octets(jwk["k"])
+	}
+}
+
+func main() {
+	runtime.GOMAXPROCS(1)
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(make([]byte, 1<<20), 1<<20)
+	lines.Scan()
+	var all []work
+	if err := json.Unmarshal(lines.Bytes(), &all); err != nil {
+		panic(err)
+	}
+	verify := map[string]func(){}
+	for _, one := range all {
+		public := key(one.Jwk)
+		name := one.Alg
+		if name == "Ed25519" {
+			name = "EdDSA"
+		}
+		parser := jwt.NewParser(jwt.WithValidMethods([]string{name}), jwt.WithIssuer(one.Issuer),
+			jwt.WithAudience(one.Audience), jwt.WithExpirationRequired(), jwt.WithIssuedAt())
+		token := one.Token
+		verify[one.Alg] = func() {
+			parsed, err := parser.Parse(token, func(*jwt.Token) (any, error) { return public, nil })
+			if err != nil || !parsed.Valid {
+				panic(err)
+			}
+		}
+	}
+	for lines.Scan() {
+		var alg string
+		var n int
+		fmt.Sscan(lines.Text(), &alg, &n)
+		start := time.Now()
+		for i := 0; i < n; i++ {
+			verify[alg]()
+		}
+		fmt.Println(time.Since(start).Nanoseconds())
+	}
+}
