@@ -48,7 +48,9 @@ def settings(folder: Path, *, own_ports: bool) -> Settings:
         ports = list(PORTS)
         taken = [str(port) for port in ports if not port_is_free(port)]
         if taken:
-            raise Usage(f"port {', '.join(taken)} of localhost is taken. Stop what listens there (or: make demo CHECK=1)")
+            raise Usage(
+                f"port {', '.join(taken)} of localhost is taken. Stop what listens there (or: make demo CHECK=1)"
+            )
     return Settings(str(folder), *ports, feed_secret=secrets.token_urlsafe(32), layout=layout, store=store)
 
 
@@ -110,7 +112,9 @@ def wait_for_the_end(programs: Programs) -> int:
 
 def check(shop: Settings) -> int:
     """Walk the story in headless Chromium; its lines go straight to our output."""
-    return subprocess.run(["node", str(ROOT / "examples/shop/check.mjs")], env={**os.environ, "SHOP": shop.dump()}, check=False).returncode
+    return subprocess.run(
+        ["node", str(ROOT / "examples/shop/check.mjs")], env={**os.environ, "SHOP": shop.dump()}, check=False
+    ).returncode
 
 
 def main() -> int:

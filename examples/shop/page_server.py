@@ -35,7 +35,9 @@ def app(shop: Settings) -> Starlette:
     )
 
     async def index(request: Request) -> Response:
-        return FileResponse(HERE / "page/index.html", headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+        return FileResponse(
+            HERE / "page/index.html", headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
+        )
 
     async def config(request: Request) -> Response:
         return JSONResponse(
@@ -89,7 +91,7 @@ def app(shop: Settings) -> Starlette:
 async def operator(shop: Settings, *arguments: str) -> Response:
     """Run `portero …` beside the server, on the same database."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "portero.cli", *arguments, "--config", str(shop.config_file),
+        sys.executable, "-m", "portero", *arguments, "--config", str(shop.config_file),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate()

@@ -108,6 +108,8 @@ class Programs:
     def __enter__(self) -> Programs:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for program in reversed(self._running):
             program.stop()

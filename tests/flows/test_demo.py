@@ -17,7 +17,9 @@ DEMO = [sys.executable, "-m", "examples.shop"]
 
 
 def run(**variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(DEMO, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(
+        DEMO, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=180, check=False
+    )
 
 
 def children_of(folder: str) -> list[str]:

@@ -1,8 +1,8 @@
 /**
  * The shop: buttons that call two services through Portero's library, and a diagram of what that did on the wire.
  *
- * All of the OAuth is in the library; what is here is a page. It looks at the wire through the `fetch` it hands to the
- * library, which is also where the demo learns the access token that it shows decoded. A real page would not.
+ * All of the OAuth is in the library; what is here is a page. It looks at the wire by standing in front of the global
+ * `fetch`, which is also where the demo learns the access token that it shows decoded. A real page would not.
  */
 import { createPortero } from "/portero/portero.js";
 import { Sequence } from "/sequence.js";
@@ -31,27 +31,29 @@ const lanes = () => [
 ];
 const diagram = new Sequence($("sequence"), $("lanes"), lanes(), "shop.wire");
 
+const plainFetch = globalThis.fetch.bind(globalThis);
+globalThis.fetch = watchedFetch;
 const portero = createPortero({
   issuer: config.issuer,
   clientId: config.clientId,
   redirectUri: `${location.origin}/callback`,
   scope: "openid profile orders:read orders:write inventory:read",
   allowedOrigins: services.map(([, service]) => service.url),
-  storage: config.store,
-  fetch: watchedFetch,
 });
+let person = {};
 
 // ── the wire ─────────────────────────────────────────────────────────────────────────
 
 /** `fetch`, noticed: an arrow for the request and one for the answer. */
 async function watchedFetch(input, init) {
-  const request = input instanceof Request ? input : new Request(input, init);
+  const request = new Request(input, init);
   const url = new URL(request.url);
   const lane = laneOf(url.origin);
-  if (lane === undefined || url.pathname.startsWith("/.well-known/")) return fetch(input, init);
+  if (lane === undefined || url.pathname.startsWith("/.well-known/")) return plainFetch(request);
 
   const bearer = request.headers.get("authorization")?.match(/^Bearer (.+)$/)?.[1];
-  const grant = lane === "server" ? grantOf(input, init) : undefined;
+  const form = url.pathname === "/token" ? await request.clone().text() : undefined;
+  const grant = form === undefined ? undefined : grantOf(form);
   if (bearer !== undefined) accessToken = bearer;
   const retry = refused.has(lane) && !signingOut;
   const steps = signingOut ? [] : grant === "refresh_token" ? [6] : bearer !== undefined && lane !== "server" ? [retry ? 8 : 2] : [];
@@ -60,7 +62,8 @@ async function watchedFetch(input, init) {
   const started = performance.now();
   let response;
   try {
-    response = await fetch(input, init);
+    // A body of a Request is a stream, which no developer tool shows: forms go out as text.
+    response = await (form === undefined ? plainFetch(request) : plainFetch(new URL(request.url), { ...plain(request), body: form }));
   } catch (error) {
     arrow(lane, "browser", t("failed"), "bad", [], "");
     throw error;
@@ -78,9 +81,11 @@ function laneOf(origin) {
   return services.find(([, service]) => new URL(service.url).origin === origin)?.[0];
 }
 
-function grantOf(input, init) {
-  const body = init?.body;
-  if (typeof body !== "string" && !(body instanceof URLSearchParams)) return undefined;
+function plain({ method, headers, mode, credentials, cache, keepalive, signal }) {
+  return { method, headers, mode, credentials, cache, keepalive, signal };
+}
+
+function grantOf(body) {
   return new URLSearchParams(body).get("grant_type") ?? undefined;
 }
 
@@ -149,7 +154,7 @@ const events = {
     await countDevices();
   },
   everywhere: async () => {
-    await control("everywhere", { username: claimsOf(accessToken)?.username ?? portero.user?.preferred_username });
+    await control("everywhere", { username: person.preferred_username });
     arrow("server", "server", t("everywhereDone"), "warn", [], "");
   },
 };
@@ -210,10 +215,7 @@ async function signOut() {
   setTimeout(() => signIn(), 2500);
 }
 
-function signIn() {
-  arrow("browser", "server", t("signInStarts"), "request", [], "code + PKCE");
-  return portero.signIn({ returnTo: location.pathname });
-}
+const signIn = () => portero.signIn({ returnTo: location.pathname });
 
 // ── what the page shows ──────────────────────────────────────────────────────────────
 
@@ -254,13 +256,20 @@ function showAnswer(status, title, body, ms) {
   $("answers-none").hidden = true;
 }
 
-const signedIn = () => portero.state === "signed_in" || portero.state === "refreshing";
+const signedIn = () => ["signed_in", "refreshing", "waiting"].includes(portero.state);
+
+async function readPerson() {
+  if (!signedIn() || accessToken === undefined) return;
+  const response = await plainFetch(`${config.issuer}/userinfo`, { headers: { Authorization: `Bearer ${accessToken}` } });
+  if (response.ok) person = await response.json();
+  render();
+}
 
 function render() {
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
   const on = signedIn();
-  $("who").textContent = on ? t("signedInAs", portero.user?.name ?? portero.user?.preferred_username ?? claimsOf(accessToken)?.sub ?? "") : t("signedOut");
+  $("who").textContent = on ? t("signedInAs", person.name ?? claimsOf(accessToken)?.sub ?? "") : t("signedOut");
   $("who").dataset.state = on ? "signed-in" : "signed-out";
   $("sign-in").hidden = on;
   $("sign-out").hidden = !on;
@@ -333,19 +342,26 @@ $("language").addEventListener("change", (event) => {
   render();
 });
 
-portero.onChange((change) => {
-  render();
-  if (change.state === "signed_out" && change.reason !== "signed_out_here" && !signingOut) signIn();
+portero.onChange(render);
+portero.onEvent((event) => {
+  console.debug(event.type, event.step ?? event.cause ?? "", event.reason);
+  if (event.type === "step" && event.step === "sign_in.navigate") arrow("browser", "server", t("signInStarts"), "request", [], "code + PKCE");
 });
 
 render();
 if (location.pathname === "/callback") {
   arrow("server", "browser", "302", "good", [], t("signInReturns"));
-  const { returnTo } = await portero.handleCallback();
-  history.replaceState(null, "", returnTo);
-  if (returnTo !== "/") arrow("browser", "browser", t("back"), "good", [], returnTo);
+  try {
+    const { returnTo } = (await portero.handleCallback()) ?? { returnTo: "/" };
+    history.replaceState(null, "", returnTo);
+    if (returnTo !== "/") arrow("browser", "browser", t("back"), "good", [], returnTo);
+  } catch (error) {
+    history.replaceState(null, "", "/");
+    showAnswer(0, t("signIn"), t("refusedAs", error.code ?? error.name));
+  }
 }
 await readClock();
+await readPerson();
 render();
 setInterval(renderToken, 500);
 document.documentElement.dataset.ready = "yes";
