@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 CLIENT_ID = "service"
 CLIENT_SECRET = "service-secret"
-HEARTBEAT_SECONDS = 0.05
 
 
 class Behaviour(Enum):
@@ -54,11 +53,15 @@ class Behaviour(Enum):
 class JwksServer:
     """The server. A context manager; `close` ends every connection."""
 
-    def __init__(self, issuer: InMemoryIssuer | None = None, *, audience: str = AUDIENCE) -> None:
+    def __init__(
+        self, issuer: InMemoryIssuer | None = None, *, audience: str = AUDIENCE, heartbeat: float = 0.05
+    ) -> None:
         self.clock: Clock = SystemClock()
         self.issuer = issuer or InMemoryIssuer(audience=audience, clock=self.clock)
         self.asked: Counter[str] = Counter()
         """Path → how often it was asked."""
+        self.heartbeat = heartbeat
+        """Seconds between the feed's heartbeats; a real server's is 1."""
         self.redirect_to = "/elsewhere"
         self.released = threading.Event()
         self.streams_cut = threading.Event()
@@ -227,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
             sent = max(sent, head)
             with issuer.changed:
                 if len(issuer.entries) == sent:
-                    issuer.changed.wait(HEARTBEAT_SECONDS)
+                    issuer.changed.wait(owner.heartbeat)
 
     def _may_read(self) -> bool:
         if self.headers.get("authorization") == "Bearer feed-token":

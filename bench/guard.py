@@ -1,0 +1,228 @@
+"""What the Guard costs a service: throughput guarded over unguarded, microseconds a hit, bytes a cached token.
+
+    python -m bench guard
+
+Two uvicorn processes serve the same raw ASGI application on the same core, one of them behind
+`GuardMiddleware` with a warm cache, keys and a followed feed. A load generator on another core
+sends both the same requests, in turns. Last line: `guard guarded_over_unguarded=… aim=0.9 met|short`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import timeit
+import tracemalloc
+from typing import Any
+
+from bench.load import drive
+from bench.report import last_line, median, versions, write_json
+from portero.adapters.system import SystemClock
+from portero.core.types import Secret
+from portero.resource_server import Guard, RevocationFeed
+from portero.resource_server.asgi import GuardMiddleware
+from portero.testing.issuer import InMemoryIssuer
+from portero.testing.jwks_server import JwksServer
+from portero.testing.tokens import AUDIENCE
+
+ROUNDS = 9
+SECONDS = 1.5
+CONNECTIONS = 32
+TOKENS = 1000
+AIM = 0.9
+AIM_HIT_US = 1.5
+AIM_LOOKUP_US = 0.2
+MEASURED_TOKENS = 2000
+BODY = b'{"orders":[]}'
+
+
+def main() -> None:
+    """Measure, print, and write `bench/results/guard.json`."""
+    hit, lookup, token_length = _hit_and_lookup()
+    size = _bytes_per_token()
+    print(f"cache hit             {hit:6.2f} µs   (token of {token_length} bytes; aim {AIM_HIT_US})")
+    print(f"revocation lookup     {lookup:6.2f} µs   (100,000 live entries; aim {AIM_LOOKUP_US})")
+    print(f"memory a cached token {size:6.0f} bytes")
+    rates, busy = _throughput()
+    ratios = [guarded / bare for guarded, bare in zip(rates["guarded"], rates["unguarded"], strict=True)]
+    ratio = median(ratios)
+    for name, samples in rates.items():
+        print(f"{name:21s} {median(samples):6.0f} requests a second (median of {len(samples)})")
+    print(f"load generator busy   {busy:6.0%} of its core at most")
+    write_json(
+        "guard",
+        {
+            "versions": versions("uvicorn", "uvloop", "httptools", "cryptography"),
+            "cache_hit_us": hit,
+            "revocation_lookup_us": lookup,
+            "bytes_per_cached_token": size,
+            "token_bytes": token_length,
+            "requests_per_second": rates,
+            "ratios": ratios,
+            "guarded_over_unguarded": ratio,
+            "generator_busy": busy,
+        },
+    )
+    last_line(
+        "guard",
+        {"guarded_over_unguarded": ratio, "hit_us": hit, "lookup_us": lookup, "bytes_per_token": round(size)},
+        aim=AIM,
+        met=ratio >= AIM and hit <= AIM_HIT_US and lookup <= AIM_LOOKUP_US,
+    )
+
+
+def _guard_in_memory(*, cache_entries: int = 20_000) -> tuple[InMemoryIssuer, Guard]:
+    issuer = InMemoryIssuer(clock=SystemClock())
+    feed = RevocationFeed("service", Secret("secret"))
+    guard = Guard(
+        issuers=[issuer.url], audience=AUDIENCE, revocation=feed, cache_entries=cache_entries, cache_bytes=2**40
+    )
+    return issuer, guard
+
+
+def _hit_and_lookup() -> tuple[float, float, int]:
+    """Microseconds of a cache hit with a route's requirement, and of one look at 100,000 revocations."""
+    issuer, guard = _guard_in_memory()
+    for n in range(100_000):
+        issuer.revoke(sid=f"an-ended-session-{n}")
+    issuer.trust_in(guard)
+    token = issuer.mint().encode()
+    requirement = guard.requires(scopes=["orders:read"])
+    guard.admit(token, requirement)
+    subscription = guard.trust(issuer.url).subscription
+    if subscription is None:
+        raise RuntimeError("this Guard follows no feed")
+    revoked = subscription.revoked
+
+    def look() -> bool:
+        return revoked.names(sid="session-1", jti="token-1", client_id="shop", kid="key-1")
+
+    return _microseconds(lambda: guard.admit(token, requirement)), _microseconds(look), len(token)
+
+
+def _microseconds(run: Any) -> float:
+    """The median of many short runs, each the mean of 5,000 calls; the call of the lambda is included."""
+    return median(timeit.repeat(run, number=5_000, repeat=31)) / 5_000 * 1e6
+
+
+def _bytes_per_token() -> float:
+    """What one more cached token adds to the heap, its claims included."""
+    issuer, guard = _guard_in_memory(cache_entries=10 * MEASURED_TOKENS)
+    issuer.trust_in(guard)
+    requirement = guard.requires()
+    tokens = [issuer.mint(sid=f"session-{n}", sub=f"user-{n}").encode() for n in range(MEASURED_TOKENS)]
+    guard.admit(tokens[0], requirement)
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for token in tokens:
+        guard.admit(token, requirement)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return (after - before) / (MEASURED_TOKENS - 1)
+
+
+def _throughput() -> tuple[dict[str, list[float]], float]:
+    """Requests a second of both servers in turns, and how busy the generator's core was at most."""
+    cores = sorted(os.sched_getaffinity(0))
+    server_core, load_core = cores[0], cores[-1]
+    rates: dict[str, list[float]] = {"unguarded": [], "guarded": []}
+    busy = 0.0
+    with JwksServer(heartbeat=1.0) as issuer:
+        tokens = [issuer.issuer.mint(sid=f"session-{n}", exp=2**33) for n in range(TOKENS)]
+        servers = {name: _Server(name, issuer.url, core=server_core) for name in rates}
+        os.sched_setaffinity(0, {load_core})
+        try:
+            for server in servers.values():
+                asyncio.run(drive(server.port, _chains(tokens), seconds=SECONDS))  # warms cache and code
+            for number in range(ROUNDS):
+                for name in sorted(rates, reverse=bool(number % 2)):
+                    outcome = asyncio.run(drive(servers[name].port, _chains(tokens), seconds=SECONDS))
+                    rates[name].append(outcome.rate)
+                    busy = max(busy, outcome.generator_busy)
+        finally:
+            os.sched_setaffinity(0, set(cores))
+            for server in servers.values():
+                server.close()
+    return rates, busy
+
+
+def _chains(tokens: list[str]) -> list[Any]:
+    """One chain a connection, each with its own share of the tokens, round and round."""
+    head = "GET /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\nUser-Agent: bench\r\nAuthorization: Bearer "
+    requests = [f"{head}{token}\r\n\r\n".encode() for token in tokens]
+
+    def chain(share: list[bytes]) -> Any:
+        place = -1
+
+        def next_request(_answer: bytes | None) -> bytes:
+            nonlocal place
+            place = (place + 1) % len(share)
+            return share[place]
+
+        return next_request
+
+    return [chain(requests[n::CONNECTIONS]) for n in range(CONNECTIONS)]
+
+
+class _Server:
+    """One uvicorn process on one core; it prints its port when it listens."""
+
+    def __init__(self, name: str, issuer: str, *, core: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.guard", "serve", name, issuer, str(core)], stdout=subprocess.PIPE, text=True
+        )
+        if self._process.stdout is None:
+            raise RuntimeError("no pipe")
+        self.port = int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _serve(name: str, issuer: str, core: int) -> None:
+    import uvicorn
+
+    os.sched_setaffinity(0, {core})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": BODY})
+
+    served: Any = app
+    if name == "guarded":
+        feed = RevocationFeed("service", Secret("service-secret"))
+        guard = Guard(issuers=[issuer], audience=AUDIENCE, revocation=feed)
+        served = GuardMiddleware(app, guard=guard, requirement=guard.requires(scopes=["orders:read"]))
+
+    class Announcing(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            print(self.servers[0].sockets[0].getsockname()[1], flush=True)
+
+    config = uvicorn.Config(
+        served, host="127.0.0.1", port=0, log_level="error", access_log=False, loop="uvloop", http="httptools"
+    )
+    Announcing(config).run()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        _serve(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    else:
+        main()
