@@ -14,9 +14,11 @@ from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from portero.adapters.keys.secrets_file import Secrets, make_secrets, open_secrets
 from portero.adapters.passwords.argon2 import Argon2PasswordHasher
@@ -89,7 +91,7 @@ def create_app(context: Context) -> Edge:
         finally:
             await context.store.aclose()
 
-    app = Starlette(
+    app = _Application(
         routes=[*routes(context), *browser_routes(context), *_operator_routes(context, counters)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
@@ -102,6 +104,13 @@ def create_app(context: Context) -> Edge:
         https=config.issuer.startswith("https:"),
         access_log=config.access_log,
     )
+
+
+class _Application(Starlette):
+    """Starlette without its own answer to unexpected errors, which is plain text and comes before ours (`edge`)."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return ExceptionMiddleware(self.router, handlers=self.exception_handlers)
 
 
 def _operator_routes(context: Context, counters: Counters) -> list[Route]:
