@@ -97,6 +97,15 @@ def test_who_is_not_signed_in_signs_in_and_comes_back() -> None:
     assert "Your devices" in browser.get("/account").text
 
 
+@pytest.mark.parametrize(("later", "status"), [(12 * 3600 - 1, 200), (12 * 3600, 303)])
+def test_the_page_closes_with_the_sign_in(later: int, status: int) -> None:
+    """Both sides of the browser session's end, whether or not the store has removed it yet."""
+    server, browser = signed_in()
+    server.clock.advance(later)
+
+    assert browser.get("/account").status == status
+
+
 def test_a_device_is_renamed() -> None:
     """One line, printable; 303, so that a reload repeats nothing."""
     server, browser = signed_in()

@@ -21,6 +21,7 @@ from tests.authorization_server.browser.harness import (
     ISSUER,
     PASSWORD,
     REDIRECT_URI,
+    SHOP,
     Answer,
     Browser,
     Server,
@@ -78,6 +79,15 @@ def test_a_post_from_the_clients_site_sees_who_is_signed_in() -> None:
 
     assert answer.status == 303
     assert "code" in answer.answer
+
+
+def test_a_silent_post_from_the_clients_site_sees_who_is_signed_in() -> None:
+    """prompt=none, and a POST without our cookies: that nobody is signed in is not yet known."""
+    browser = Server().browser()
+    browser.sign_in(browser.authorize())
+    kept = browser.post("/authorize", parameters(prompt="none"), send_cookies=False)
+
+    assert "code" in browser.follow(kept).answer
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -489,6 +499,22 @@ def test_an_error_can_travel_in_a_form() -> None:
     page = Server().browser().get(authorize_url(response_mode="form_post", prompt="none"))
 
     assert page.forms[0]["error"] == "login_required"
+
+
+def test_a_form_may_end_where_the_client_registered() -> None:
+    """Chromium holds every redirect after a form to `form-action`: the port asked for, and other registered places."""
+    client = replace(
+        SHOP,
+        redirect_uris=("http://127.0.0.1/cb", "org.example.app:/cb"),
+        post_logout_redirect_uris=(),
+        allowed_origins=("https://app.example",),
+    )
+    page = Server(client).browser().authorize(redirect_uri="http://127.0.0.1:51004/cb")
+
+    policy = page.header("content-security-policy")
+    assert (
+        "; form-action 'self' http://127.0.0.1:51004 http://127.0.0.1 org.example.app: https://app.example;" in policy
+    )
 
 
 # ── cookies ──────────────────────────────────────────────────────────────────────────
