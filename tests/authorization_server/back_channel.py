@@ -18,6 +18,7 @@ from portero.adapters.storage.memory import MemoryStore
 from portero.authorization_server.config import Config
 from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints import routes
+from portero.authorization_server.endpoints.hub import Hub
 from portero.authorization_server.key_ring import open_key_ring
 from portero.core.digests import sha256_of
 from portero.core.errors import Unavailable
@@ -145,7 +146,8 @@ class BackChannel:
             passwords=NoPasswords(),
             telemetry=self.telemetry,
         )
-        self.app = Starlette(routes=[*routes(self.context)])
+        self.hub = Hub(self.context.store, self.context.clock)
+        self.app = Starlette(routes=[*routes(self.context, hub=self.hub)])
         self.key_ring = key_ring
         for client in (SPA, BFF, POST_CLIENT, GUARD):
             self.put(ClientKey(client.client_id), client)

@@ -441,3 +441,43 @@ def test_a_malformed_wait_is_400(server: BackChannel, wait: str) -> None:
     seen = server.get(f"/revocations?after=x:0&wait={wait}", **auth(server.guard_token()))
 
     assert (seen.status, seen.json["error"]) == (400, "invalid_request")
+
+
+def test_a_server_that_stops_ends_streams_and_polls_at_once(server: BackChannel) -> None:
+    """Nobody waits for a reader that never leaves by itself; what comes after is 503, and the reader resumes."""
+    token = server.guard_token()
+    cursor = snapshot(server, token)["cursor"]
+
+    async def scenario() -> Any:
+        async with stream(server, token, cursor) as reader:
+            await reader.until(1, "heartbeat")
+            polling = asyncio.create_task(
+                ask(server.app, "GET", f"/revocations?after={cursor}&wait=30", headers=auth(token))
+            )
+            for _ in range(20):
+                await asyncio.sleep(0)
+            server.hub.close()
+            async with asyncio.timeout(10):
+                await reader.task
+                answer = await polling
+        late = await ask(server.app, "GET", f"/revocations/stream?after={cursor}", headers=auth(token))
+        return reader.finished, answer.status, answer.json["entries"], late.status
+
+    assert server.run(scenario()) == (True, 200, [], 503)
+
+
+def test_one_subscriber_more_than_the_server_serves_is_503(
+    server: BackChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bounded; both sides of the limit."""
+    monkeypatch.setattr(hub_module, "MAX_SUBSCRIBERS", 1)
+    token = server.guard_token()
+    cursor = snapshot(server, token)["cursor"]
+
+    async def scenario() -> tuple[int, int]:
+        async with stream(server, token, cursor) as first:
+            await first.until(1, "heartbeat")
+            second = await ask(server.app, "GET", f"/revocations/stream?after={cursor}", headers=auth(token))
+            return first.status, second.status
+
+    assert server.run(scenario()) == (200, 503)

@@ -12,10 +12,16 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from portero.authorization_server.context import Context
+    from portero.authorization_server.endpoints.hub import Hub
 
 
-def routes(context: Context) -> list[Route]:
-    """Make the routes of the back channel, around an open context."""
+def routes(context: Context, *, hub: Hub | None = None) -> list[Route]:
+    """Make the routes of the back channel, around an open context.
+
+    Args:
+        hub: what serves the revocation feed, for a server that calls its `close()` before it
+            waits for open connections: streams and long polls then end at once.
+    """
     from portero.authorization_server.endpoints.back_channel import back_channel
 
-    return back_channel(context)
+    return back_channel(context, hub=hub)

@@ -22,13 +22,13 @@ from portero.core.oauth.metadata import INTROSPECT, JWKS, REVOCATIONS, REVOKE, T
 from portero.core.types import Issuer
 
 
-def back_channel(context: Context) -> list[Route]:
+def back_channel(context: Context, *, hub: Hub | None = None) -> list[Route]:
     """Make the routes; the token endpoint comes first, as most requests are for it."""
     clients = Clients(context.store, context.clock)
     bearers = Bearers(context, clients)
     paths = Endpoints.of(Issuer(context.config.issuer))
     token = TokenEndpoint(context, clients)
-    feed = Revocations(context, bearers, Hub(context.store, context.clock))
+    feed = Revocations(context, bearers, hub or Hub(context.store, context.clock))
     userinfo = UserinfoEndpoint(context, clients, bearers)
     applications = {
         paths.path(TOKEN): Endpoint(

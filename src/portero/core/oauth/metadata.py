@@ -100,7 +100,7 @@ def server_metadata(
         "end_session_endpoint": endpoints.url(END_SESSION),
         "scopes_supported": list(scopes),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_modes_supported": ["query", "form_post"],
         "grant_types_supported": [grant.value for grant in GrantType],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(id_token_algorithms),
