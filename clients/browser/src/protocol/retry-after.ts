@@ -8,6 +8,6 @@ export function retryAfterSeconds(headers: Headers, nowMs: number): number | und
   if (!value) return undefined;
   // The server's `Date` is the reference, not our clock, which may be hours off.
   const reference = Date.parse(headers.get("date") ?? "") || nowMs;
-  const delay = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - reference) / 1000;
+  const delay = /^\d+$/.test(value) ? Number(value) : /^\w{3}, /.test(value) ? (Date.parse(value) - reference) / 1000 : NaN;
   return Number.isNaN(delay) ? undefined : Math.min(Math.max(delay, 0), LONGEST);
 }

@@ -23,14 +23,17 @@ export class Sender {
     this.#origins = new Set(allowedOrigins.map((origin) => new URL(origin).origin));
   }
 
-  async fetch(input: RequestInfo | URL, init?: FetchInit): Promise<Response> {
+  /** `begun`: what has to end first, such as the exchange of a code. */
+  async fetch(input: RequestInfo | URL, init: FetchInit | undefined, begun: Iterable<Promise<unknown>>): Promise<Response> {
     const core = this.#core;
+    // Before anything is awaited: what the caller does to his bytes afterwards is not ours to send.
     const replay = replayable(input, init);
     const { request } = replay;
     const address = new URL(request.url);
     // Not for this address, or the caller brought a credential of his own: then it is none of our business.
     if (!this.#origins.has(address.origin) || request.headers.has("authorization")) return fetch(replay.attempt());
 
+    await Promise.allSettled(begun);
     const over = core.era.signal;
     const signal = AbortSignal.any([request.signal, over]);
     const first = await this.#refresher.usable(signal);

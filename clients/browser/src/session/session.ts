@@ -117,9 +117,8 @@ export class Session {
    * whatever `fetch` throws. A 401 that comes back is one that no refresh cures.
    */
   fetch = async (input: RequestInfo | URL, init?: FetchInit): Promise<Response> => {
-    await Promise.allSettled(this.#callbacks.values());
     try {
-      return await this.#sender.fetch(input, init);
+      return await this.#sender.fetch(input, init, this.#callbacks.values());
     } catch (error) {
       const { autoSignIn = true } = this.#core.config;
       if (autoSignIn && this.state !== "disposed") {

@@ -1,7 +1,12 @@
 /** A resource server for the tests: checks tokens like the Guard does, and remembers every request it saw. */
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createSecureServer, type Http2SecureServer } from "node:http2";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { json, readBytes, type AuthorizationServer } from "./authorization-server.ts";
 
 export interface Call {
@@ -15,7 +20,8 @@ export interface Call {
 }
 
 export class Api {
-  readonly #server: Server;
+  readonly #server: Server | Http2SecureServer;
+  readonly #scheme: string;
   readonly #authorizationServer: AuthorizationServer;
   readonly calls: Call[] = [];
   origin = "";
@@ -27,18 +33,21 @@ export class Api {
   readonly redirects = new Map<string, string>();
   dpopNonce: string | null = null;
 
-  constructor(authorizationServer: AuthorizationServer) {
+  /** `http2`: over TLS, which is what browsers ask for before they send a stream. */
+  constructor(authorizationServer: AuthorizationServer, http2 = false) {
     this.#authorizationServer = authorizationServer;
-    this.#server = createServer((request, response) => void this.#handle(request, response).catch(() => response.destroy()));
+    this.#scheme = http2 ? "https" : "http";
+    const handle = (request: IncomingMessage, response: ServerResponse) => void this.#handle(request, response).catch(() => response.destroy());
+    this.#server = http2 ? createSecureServer({ allowHTTP1: true, ...certificate() }, handle as never) : createServer(handle);
   }
 
   async start(): Promise<void> {
     await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    this.origin = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    this.origin = `${this.#scheme}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   stop(): void {
-    this.#server.closeAllConnections();
+    if ("closeAllConnections" in this.#server) this.#server.closeAllConnections();
     this.#server.close();
   }
 
@@ -98,4 +107,18 @@ export class Api {
     }
     return null;
   }
+}
+
+/** A certificate nobody trusts, for one run. */
+function certificate(): { key: Buffer; cert: Buffer } {
+  const folder = mkdtempSync(join(tmpdir(), "portero-tls-"));
+  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  execFileSync(
+    "openssl",
+    ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-keyout", key, "-out", cert],
+    { stdio: "ignore" },
+  );
+  const pair = { key: readFileSync(key), cert: readFileSync(cert) };
+  rmSync(folder, { recursive: true });
+  return pair;
 }

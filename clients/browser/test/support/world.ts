@@ -73,7 +73,7 @@ export class World {
     await world.stranger.start();
     await new Promise<void>((resolve) => world.#app.listen(0, "127.0.0.1", resolve));
     world.origin = `http://127.0.0.1:${(world.#app.address() as AddressInfo).port}`;
-    world.context = await browser.newContext();
+    world.context = await browser.newContext({ ignoreHTTPSErrors: true });
     world.context.setDefaultTimeout(15_000);
     world.context.on("page", (page) => {
       page.on("console", (message) => world.console.push(message.text()));
