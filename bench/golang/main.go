@@ -13,7 +13,7 @@ import (
 	"math/big"
 	"os"
 	"runtime"
-	"time"
+	"syscall"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -79,10 +79,19 @@ func main() {
 		var alg string
 		var n int
 		fmt.Sscan(lines.Text(), &alg, &n)
-		start := time.Now()
+		start := processorTime()
 		for i := 0; i < n; i++ {
 			verify[alg]()
 		}
-		fmt.Println(time.Since(start).Nanoseconds())
+		fmt.Println(processorTime() - start)
 	}
+}
+
+// processorTime is what this process has used, garbage collection included, in nanoseconds.
+func processorTime() int64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
+	return usage.Utime.Nano() + usage.Stime.Nano()
 }

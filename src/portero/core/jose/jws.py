@@ -17,9 +17,8 @@ from typing import Any, Final
 import orjson
 
 from portero.core.errors import PorteroError
-from portero.core.jose import base64url
 from portero.core.jose.algorithms import canonical_alg
-from portero.core.jose.base64url import Base64UrlError
+from portero.core.jose.base64url import Base64UrlError, decode, encode
 from portero.core.jose.jwk import MAX_KID_LENGTH, PrivateKey, PublicKey
 from portero.core.jose.strict_json import StrictJsonError, parse_object
 
@@ -97,9 +96,9 @@ def sign_compact(header: Mapping[str, Any], payload: bytes, key: PrivateKey) -> 
         raise ValueError("alg and kid are the key's")
     if "crit" in header or "b64" in header:
         raise ValueError("crit and b64 are not supported")
-    encoded_header = base64url.encode(orjson.dumps({"alg": key.alg, "kid": key.kid, **header}))
-    signing_input = f"{encoded_header}.{base64url.encode(payload)}"
-    return f"{signing_input}.{base64url.encode(key.sign(signing_input.encode('ascii')))}"
+    encoded_header = encode(orjson.dumps({"alg": key.alg, "kid": key.kid, **header}))
+    signing_input = f"{encoded_header}.{encode(payload)}"
+    return f"{signing_input}.{encode(key.sign(signing_input.encode('ascii')))}"
 
 
 def verify_compact(
@@ -124,6 +123,17 @@ def verify_compact(
     Raises:
         JwsError: with the first check that failed.
     """
+    return VerifiedJws(*verify_segments(token, find_key, algorithms, expected_typ, max_length))
+
+
+def verify_segments(
+    token: str,
+    find_key: FindKey,
+    algorithms: Collection[str],
+    expected_typ: Collection[str | None] | InsecureTyp,
+    max_length: int = MAX_TOKEN_LENGTH,
+) -> tuple[Header, bytes, PublicKey]:
+    """Do the work of `verify_compact`, for the path where each object made is felt; positional for the same reason."""
     header, signing_input, payload_segment, signature_segment = _split(token, max_length)
     if expected_typ is not INSECURE_ANY_TYP and header.typ not in expected_typ:
         raise JwsError(JwsFault.TYPE, "the token is of another type")
@@ -137,16 +147,16 @@ def verify_compact(
     if key.alg != alg:
         raise JwsError(JwsFault.ALGORITHM, "the key is for another algorithm")
     try:
-        signature = base64url.decode(signature_segment)
+        signature = decode(signature_segment)
     except Base64UrlError:
         raise JwsError(JwsFault.MALFORMED, "the signature is not base64url") from None
     if not key.verify(signature, signing_input):
         raise JwsError(JwsFault.SIGNATURE, "the signature does not verify")
     try:
-        payload = base64url.decode(payload_segment)
+        payload = decode(payload_segment)
     except Base64UrlError:
         raise JwsError(JwsFault.MALFORMED, "the payload is not base64url") from None
-    return VerifiedJws(header, payload, key)
+    return header, payload, key
 
 
 def unverified_header(token: str, *, max_length: int = MAX_TOKEN_LENGTH) -> Header:
@@ -165,7 +175,7 @@ def unverified_payload(token: str, *, max_length: int = MAX_TOKEN_LENGTH) -> byt
         JwsError: `MALFORMED`.
     """
     try:
-        return base64url.decode(_split(token, max_length)[2])
+        return decode(_split(token, max_length)[2])
     except Base64UrlError:
         raise JwsError(JwsFault.MALFORMED, "the payload is not base64url") from None
 
@@ -192,7 +202,7 @@ def _split(token: str, max_length: int) -> tuple[Header, bytes, bytes, bytes]:
 
 def _parse_header(segment: bytes) -> Header:
     try:
-        members = parse_object(base64url.decode(segment))
+        members = parse_object(decode(segment))
     except Base64UrlError:
         raise JwsError(JwsFault.MALFORMED, "the header is not base64url") from None
     except StrictJsonError as error:

@@ -40,8 +40,9 @@ def parse_object(data: bytes) -> dict[str, Any]:
     """
     try:
         value = orjson.loads(data)
-        # As many openers as levels allowed bound the depth without looking where they stand.
-        if type(value) is dict and data.count(b"{") + data.count(b"[") <= MAX_DEPTH and orjson.dumps(value) == data:
+        # No more openers than levels bound the depth without looking where they stand.
+        openers = 2 * len(data) - len(data.replace(b"{", b"")) - len(data.replace(b"[", b""))
+        if openers <= MAX_DEPTH and type(value) is dict and orjson.dumps(value) == data:
             return value
     except (orjson.JSONDecodeError, TypeError):
         pass

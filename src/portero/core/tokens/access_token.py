@@ -9,14 +9,14 @@ returned, not proven).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, make_dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final
 
 from portero.core.errors import ConfigurationError, RequestError
 from portero.core.jose.algorithms import ACCEPTABLE, SYMMETRIC
-from portero.core.jose.jws import FindKey, JwsError, JwsFault, unverified_header, unverified_payload, verify_compact
+from portero.core.jose.jws import FindKey, JwsError, JwsFault, unverified_header, unverified_payload, verify_segments
 from portero.core.jose.strict_json import StrictJsonError, parse_object
 
 TYP: Final = "at+jwt"
@@ -150,6 +150,11 @@ class VerifiedAccessToken:
     """All claims, read-only."""
 
 
+_Draft: Any = make_dataclass("_Draft", [(each.name, each.type) for each in fields(VerifiedAccessToken)], slots=True)
+"""`VerifiedAccessToken` before it is frozen. Filling a frozen dataclass takes 0.9 µs, a tenth of an HS256 token's
+whole verification; filling its mutable twin, of the same layout, and then changing its class takes 0.2."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnverifiedHeader:
     """What the header says. Nobody has verified it."""
@@ -205,14 +210,14 @@ def verify_access_token(token: str, *, rules: AccessTokenRules, find_key: FindKe
         InvalidToken: with the first check that failed.
     """
     try:
-        jws = verify_compact(token, find_key=find_key, algorithms=rules._algorithms, expected_typ=rules._typs)
+        header, payload, key = verify_segments(token, find_key, rules._algorithms, rules._typs)
     except JwsError as error:
         raise _refused(error) from None
     try:
-        claims = parse_object(jws.payload)
+        claims = parse_object(payload)
     except StrictJsonError as error:
         raise InvalidToken(Fault.MALFORMED, f"the claims are no acceptable JSON object: {error}") from None
-    return _validate(claims, rules, now, jws.header.kid, jws.key.alg)
+    return _validate(claims, rules, now, header.kid, key.alg)
 
 
 def access_token_claims(
@@ -315,7 +320,7 @@ def _validate(
     jkt = x5t_s256 = None
     if "cnf" in claims:
         jkt, x5t_s256 = _confirmation(claims["cnf"])
-    return VerifiedAccessToken(
+    token = _Draft(
         rules.issuer,
         subject,
         client_id,
@@ -335,6 +340,8 @@ def _validate(
         alg,
         MappingProxyType(claims),
     )
+    token.__class__ = VerifiedAccessToken
+    return token  # type: ignore[no-any-return]  # it is one now
 
 
 def _date(value: Any, name: str) -> int | float:
@@ -372,8 +379,12 @@ def _optional_text(value: Any, name: str) -> str | None:
 def _texts(value: Any, name: str) -> tuple[str, ...]:
     if value is None:
         return ()
-    if type(value) is list and all(type(text) is str for text in value):
-        return tuple(value)
+    if type(value) is list:
+        for text in value:
+            if type(text) is not str:
+                break
+        else:
+            return tuple(value)
     raise InvalidToken(Fault.CLAIMS, f"{name} is no array of strings")
 
 
@@ -382,7 +393,8 @@ def _scope(value: Any, rules: AccessTokenRules) -> frozenset[str]:
     if value is None:
         return frozenset()
     if type(value) is str:
-        return frozenset(name for name in value.split(" ") if name)
+        names = frozenset(value.split(" "))
+        return names if "" not in names else names - {""}
     if rules.insecure_accept_scope_list:
         return frozenset(_texts(value, rules.scope_claim))
     raise InvalidToken(Fault.CLAIMS, f"{rules.scope_claim} is no string")
