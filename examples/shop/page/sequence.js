@@ -86,7 +86,7 @@ export class Sequence {
       note.textContent = row.note;
       label.append(note);
     }
-    for (const step of row.steps ?? []) {
+    for (const step of [...(row.steps ?? [])].reverse()) {
       const badge = document.createElement("b");
       badge.className = "step";
       badge.textContent = String(step);

@@ -16,7 +16,7 @@ let language = pickLanguage();
 let accessToken; // shown decoded, and sent once more after sign-out to see it refused
 let clockAhead = 0; // seconds the servers' clock is ahead of this one
 let signingOut = false;
-const refused = new Set(); // services whose last answer was 401: their next request is the retry
+const refused = new Map(); // service → the token it refused last: a request with another one is the retry
 const seen = new Set(JSON.parse(sessionStorage.getItem("shop.story") ?? "[]"));
 
 const t = (key, ...args) => {
@@ -25,9 +25,9 @@ const t = (key, ...args) => {
 };
 
 const lanes = () => [
-  { id: "browser", name: t("laneBrowser"), note: location.host },
-  { id: "server", name: t("laneServer"), note: new URL(config.issuer).host },
-  ...services.map(([id, service]) => ({ id, name: `${id} · ${service.framework}`, note: new URL(service.url).host })),
+  { id: "browser", name: t("laneBrowser"), note: `:${location.port}` },
+  { id: "server", name: t("laneServer"), note: `:${new URL(config.issuer).port}` },
+  ...services.map(([id, service]) => ({ id, name: `${id} · ${service.framework}`, note: `:${new URL(service.url).port}` })),
 ];
 const diagram = new Sequence($("sequence"), $("lanes"), lanes(), "shop.wire");
 
@@ -55,7 +55,7 @@ async function watchedFetch(input, init) {
   const form = url.pathname === "/token" ? await request.clone().text() : undefined;
   const grant = form === undefined ? undefined : grantOf(form);
   if (bearer !== undefined) accessToken = bearer;
-  const retry = refused.has(lane) && !signingOut;
+  const retry = refused.has(lane) && refused.get(lane) !== bearer && !signingOut;
   const steps = signingOut ? [] : grant === "refresh_token" ? [6] : bearer !== undefined && lane !== "server" ? [retry ? 8 : 2] : [];
   arrow("browser", lane, `${request.method} ${url.pathname}`, "request", steps, grant ?? noteOf(bearer));
 
@@ -71,7 +71,8 @@ async function watchedFetch(input, init) {
   const note = await reasonOf(response);
   arrow(lane, "browser", `${response.status} ${note || response.statusText}`.trim(), kindOf(response), stepsOf(lane, grant, response, retry),
     note ? "" : t("ok", Math.round(performance.now() - started)));
-  if (lane !== "server") response.status === 401 ? refused.add(lane) : refused.delete(lane);
+  if (lane !== "server" && response.status === 401) refused.set(lane, bearer);
+  if (lane !== "server" && response.ok && retry) setTimeout(() => refused.delete(lane), 1000); // the retries of one burst
   if (grant !== undefined && response.ok) learn((await response.clone().json()).access_token);
   return response;
 }
@@ -354,7 +355,7 @@ if (location.pathname === "/callback") {
   try {
     const { returnTo } = (await portero.handleCallback()) ?? { returnTo: "/" };
     history.replaceState(null, "", returnTo);
-    if (returnTo !== "/") arrow("browser", "browser", t("back"), "good", [], returnTo);
+    if (location.pathname !== "/") arrow("browser", "browser", t("back"), "good", [], location.pathname);
   } catch (error) {
     history.replaceState(null, "", "/");
     showAnswer(0, t("signIn"), t("refusedAs", error.code ?? error.name));
