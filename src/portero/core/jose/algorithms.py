@@ -12,7 +12,6 @@ Ed25519 (RFC 9864 §4.1.2 deprecates it), understood only where it is asked for 
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hmac import HMAC
 
 Verify = Callable[[bytes, bytes], bool]
 """`(signature, signing_input)` → whether the signature is this key's over these bytes."""
@@ -161,12 +161,17 @@ def ed25519_verifier(key: Ed25519PublicKey) -> Verify:
 
 
 def hmac_verifier(secret: bytes) -> Verify:
-    """Verify HS256 in constant time (RFC 7518 §3.2)."""
-    mac = hmac_signer(secret)
-    compare = hmac.compare_digest
+    """Verify HS256 in constant time (RFC 7518 §3.2); the keyed state is prepared once and copied for each message."""
+    prepared = HMAC(secret, hashes.SHA256())
 
     def verify_hmac(signature: bytes, signing_input: bytes) -> bool:
-        return compare(mac(signing_input), signature)
+        state = prepared.copy()
+        state.update(signing_input)
+        try:
+            state.verify(signature)
+        except InvalidSignature:
+            return False
+        return True
 
     return verify_hmac
 
@@ -202,12 +207,12 @@ def ed25519_signer(key: Ed25519PrivateKey) -> Sign:
 
 
 def hmac_signer(secret: bytes) -> Sign:
-    """Authenticate with HMAC-SHA-256; the keyed state is prepared once and copied for each message."""
-    prepared = hmac.new(secret, digestmod="sha256")
+    """Authenticate with HMAC-SHA-256."""
+    prepared = HMAC(secret, hashes.SHA256())
 
     def sign_hmac(signing_input: bytes) -> bytes:
         state = prepared.copy()
         state.update(signing_input)
-        return state.digest()
+        return state.finalize()
 
     return sign_hmac

@@ -65,9 +65,12 @@ class Header:
     """A JOSE header that is well formed. Nobody has verified anything of it."""
 
     alg: str
+    """As written."""
     kid: str | None
     typ: str | None
     """Lower case, without `application/` (RFC 7515 §4.1.9)."""
+    key_alg: str
+    """`alg` in its fully specified name (RFC 9864): what a key has to be for."""
     members: Mapping[str, Any]
     """All members, read-only."""
 
@@ -137,10 +140,9 @@ def verify_segments(
     header, signing_input, payload_segment, signature_segment = _split(token, max_length)
     if expected_typ is not INSECURE_ANY_TYP and header.typ not in expected_typ:
         raise JwsError(JwsFault.TYPE, "the token is of another type")
-    alg = header.alg
-    if alg not in algorithms:
+    if header.alg not in algorithms:
         raise JwsError(JwsFault.ALGORITHM, "the token's algorithm is not accepted")
-    alg = canonical_alg(alg)
+    alg = header.key_alg
     key = find_key(header.kid, alg)
     if key is None:
         raise JwsError(JwsFault.UNKNOWN_KEY, "no key is known for the token")
@@ -224,7 +226,7 @@ def _parse_header(segment: bytes) -> Header:
     typ = members.get("typ")
     if "typ" in members and not isinstance(typ, str):
         raise JwsError(JwsFault.MALFORMED, "typ is no string")
-    return Header(alg, kid, _media_type(typ), MappingProxyType(members))
+    return Header(alg, kid, _media_type(typ), canonical_alg(alg), MappingProxyType(members))
 
 
 _remembered_header = lru_cache(maxsize=256)(_parse_header)

@@ -286,6 +286,7 @@ def access_token_claims(
 def _validate(
     claims: dict[str, Any], rules: AccessTokenRules, now: float, kid: str | None, alg: str
 ) -> VerifiedAccessToken:
+    # The usual case of a claim is decided in place; the reason is worked out in a function when it is another.
     get = claims.get
     # An issuer is an identifier: no prefix, no case, no trailing slash (GHSA-75c5-xw7c-p5pm).
     if get("iss") != rules.issuer:
@@ -293,7 +294,9 @@ def _validate(
     audience = _audience(get("aud"))
     if rules._audiences.isdisjoint(audience):
         raise InvalidToken(Fault.AUDIENCE, "the token is for another audience")
-    exp = _date(get("exp"), "exp")
+    exp = get("exp")
+    if type(exp) is not int or not 0 <= exp <= MAX_NUMERIC_DATE:
+        exp = _date(exp, "exp")
     # RFC 7519 §4.1.4: on or after exp it is over.
     if now >= exp + rules.leeway:
         raise InvalidToken(Fault.EXPIRED, "the token has expired")
@@ -301,12 +304,11 @@ def _validate(
         raise InvalidToken(Fault.NOT_YET_VALID, "the token is not valid yet")
     optional = rules.insecure_optional_claims
     iat = get("iat")
-    if iat is not None or "iat" not in optional:
-        iat = _date(iat, "iat")
-        if now < iat - rules.leeway:
-            raise InvalidToken(Fault.NOT_YET_VALID, "the token is from the future")
+    if type(iat) is not int or not 0 <= iat <= MAX_NUMERIC_DATE:
+        iat = 0 if iat is None and "iat" in optional else _date(iat, "iat")
+    if now < iat - rules.leeway:
+        raise InvalidToken(Fault.NOT_YET_VALID, "the token is from the future")
     subject, jti, client_id = get("sub"), get(rules.jti_claim), get(rules.client_id_claim)
-    # One condition for the usual case; the reason is worked out only when it fails.
     if not (type(subject) is str and subject and type(jti) is str and jti and type(client_id) is str and client_id):
         subject = _identifier(subject, "sub", optional)
         jti = _identifier(jti, "jti", optional)
@@ -314,9 +316,13 @@ def _validate(
     for name in rules.required_claims:
         if get(name) is None:
             raise InvalidToken(Fault.CLAIMS, f"{name} is missing")
-    auth_time = get("auth_time")
+    auth_time, sid, acr = get("auth_time"), get("sid"), get("acr")
     if auth_time is not None:
         auth_time = int(_date(auth_time, "auth_time"))
+    if type(sid) is not str or not sid:
+        sid = _optional_text(sid, "sid")
+    if type(acr) is not str or not acr:
+        acr = _optional_text(acr, "acr")
     jkt = x5t_s256 = None
     if "cnf" in claims:
         jkt, x5t_s256 = _confirmation(claims["cnf"])
@@ -328,11 +334,11 @@ def _validate(
         _scope(get(rules.scope_claim), rules),
         _roles(claims, rules.roles_claim),
         jti,
-        _optional_text(get("sid"), "sid"),
-        int(iat or 0),
+        sid,
+        int(iat),
         int(exp),
         auth_time,
-        _optional_text(get("acr"), "acr"),
+        acr,
         _texts(get("amr"), "amr"),
         jkt,
         x5t_s256,
