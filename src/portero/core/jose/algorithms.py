@@ -12,6 +12,7 @@ Ed25519 (RFC 9864 §4.1.2 deprecates it), understood only where it is asked for 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.hmac import HMAC
 
 Verify = Callable[[bytes, bytes], bool]
@@ -90,7 +91,9 @@ def ecdsa_verifier(row: Algorithm, key: ec.EllipticCurvePublicKey) -> Verify:
     """Verify `r ‖ s` of fixed length (RFC 7518 §3.4); DER on the wire is refused by its length."""
     size = row.size
     length = 2 * size
-    algorithm = ec.ECDSA(row.hash())
+    # hashlib is half a microsecond quicker to hash than the library that verifies.
+    algorithm = ec.ECDSA(Prehashed(row.hash()))
+    digest_of = getattr(hashlib, row.hash.name)
     verify = key.verify
 
     def verify_ecdsa(signature: bytes, signing_input: bytes) -> bool:
@@ -102,7 +105,7 @@ def ecdsa_verifier(row: Algorithm, key: ec.EllipticCurvePublicKey) -> Verify:
         if not r or not s:
             return False
         try:
-            verify(_der_signature(r, s), signing_input, algorithm)
+            verify(_der_signature(r, s), digest_of(signing_input).digest(), algorithm)
         except InvalidSignature:
             return False
         return True
