@@ -151,6 +151,7 @@ class GuardMiddleware(GuardEdge):
         """Serve one connection."""
         kind = scope["type"]
         if kind == "http":
+            guard = self.guard
             authorization = origin_value = None
             repeated = False
             for name, value in scope["headers"]:
@@ -176,18 +177,36 @@ class GuardMiddleware(GuardEdge):
                     try:
                         outcome = (
                             self._admit(token, self._requirement)
-                            if self.guard.started
-                            else await self.guard.check(token, self._requirement)
+                            if guard.started
+                            else await guard.check(token, self._requirement)
                         )
                     except KeysWanted:
-                        outcome = await self.guard.check(token, self._requirement)
+                        outcome = await guard.check(token, self._requirement)
                 else:
                     outcome = token
-            if type(outcome) is Principal:
-                scope[PRINCIPAL] = outcome
-                await self._serve(scope, receive, send, outcome, origin)
-            else:
+            if type(outcome) is not Principal:
                 await self.refuse(outcome, scope, send, origin=origin)  # type: ignore[arg-type] # the union's other half
+                return
+            scope[PRINCIPAL] = outcome
+            if self._adds_cors:
+                send = self.with_cors(send, origin)
+            stream: _EventStream | None = None
+
+            # No coroutine of its own: what it costs, every request pays.
+            def send_and_notice(message: Message) -> Awaitable[None]:
+                nonlocal stream
+                if message["type"] == "http.response.start" and _starts_event_stream(message):
+                    stream = _EventStream(self.guard, outcome, send)
+                return send(message)
+
+            try:
+                await self.app(scope, receive, send_and_notice)
+            except asyncio.CancelledError:
+                if stream is None or not await stream.ended_by_guard():
+                    raise
+            finally:
+                if stream is not None:
+                    stream.forget()
         elif kind == "websocket":
             await guard_websocket(self.app, scope, receive, send, guard=self.guard, requirement=self._requirement)
         elif kind == "lifespan":
@@ -196,41 +215,24 @@ class GuardMiddleware(GuardEdge):
             # An unknown kind of connection is not served: it would be served unchecked.
             raise NotImplementedError(f"the Guard does not know connections of type {kind!r}")
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, principal: Principal, origin: str | None
-    ) -> None:
-        if self._adds_cors:
-            send = self.with_cors(send, origin)
-        stream = _EventStream(self.guard, principal, send)
-        try:
-            await self.app(scope, receive, stream.send)
-        except asyncio.CancelledError:
-            if not await stream.ended_by_guard():
-                raise
-        finally:
-            stream.forget()
+
+def _starts_event_stream(message: Message) -> bool:
+    for name, value in message.get("headers", ()):
+        if len(name) == 12 and name.lower() == b"content-type":
+            return bool(value[:17].lower() == _EVENT_STREAM)
+    return False
 
 
 class _EventStream:
-    """Notices when an answer is an event stream, and ends it when the token is over."""
+    """An answer that is an event stream: ended when the token is over. Made in the task that serves it."""
 
-    __slots__ = ("_connection", "_guard", "_inner", "_over", "_principal", "_task")
+    __slots__ = ("_connection", "_over", "_send", "_task")
 
-    def __init__(self, guard: Guard, principal: Principal, inner: Send) -> None:
-        self._guard = guard
-        self._principal = principal
-        self._inner = inner
-        self._connection: Any = None
-        self._task: asyncio.Task[Any] | None = None
+    def __init__(self, guard: Guard, principal: Principal, send: Send) -> None:
+        self._send = send
         self._over = False
-
-    def send(self, message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            for name, value in message.get("headers", ()):
-                if name.lower() == b"content-type" and value.lower().startswith(_EVENT_STREAM):
-                    self._task = asyncio.current_task()
-                    self._connection = self._guard.watch(self._principal, self._end)
-        return self._inner(message)
+        self._task = asyncio.current_task()
+        self._connection = guard.watch(principal, self._end)
 
     def _end(self, _refusal: Refusal) -> None:
         self._over = True
@@ -239,16 +241,13 @@ class _EventStream:
 
     async def ended_by_guard(self) -> bool:
         """After a cancellation: whether it was ours; then the body is finished properly."""
-        if not self._over or self._task is None:
+        if not self._over or self._task is None or self._task.uncancel() > 0:
             return False
-        if self._task.uncancel() > 0:
-            return False
-        await self._inner({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         return True
 
     def forget(self) -> None:
-        if self._connection is not None:
-            self._connection.forget()
+        self._connection.forget()
 
 
 async def admit_scope(guard: Guard, scope: Scope, requirement: Requirement) -> Principal | Refusal:

@@ -125,6 +125,8 @@ class Guard:
         self._startup_patience = startup_patience.total_seconds()
         self._challenger = Challenger(resource_metadata=metadata_url(audience))
         self.metadata_path = metadata_path(audience) if metadata_url(audience) else None
+        self.started = False
+        """Whether `start` has begun on an event loop. A plain attribute: it is read at every request."""
         self._loop_side: LoopSide | None = None
         self._thread_side: ThreadSide | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -307,6 +309,7 @@ class Guard:
         """Stop what `start` began."""
         starting, side = self._starting, self._loop_side
         self._starting = self._loop_side = None
+        self.started = False
         if starting is not None and not starting.done():
             starting.cancel()
         if side is not None:
@@ -323,11 +326,6 @@ class Guard:
         if side is not None and side.pid == os.getpid():
             side.close()
 
-    @property
-    def started(self) -> bool:
-        """Whether `start` has begun on an event loop that still runs."""
-        return self._loop_side is not None
-
     async def _on_loop(self) -> LoopSide:
         side = self._loop_side
         if side is not None and side.loop is asyncio.get_running_loop():
@@ -335,6 +333,7 @@ class Guard:
                 await asyncio.shield(self._starting)
             return side
         side = self._loop_side = LoopSide(self._trusts.values(), clock=self.clock, on_revoked=self.connections.revoked)
+        self.started = True
         self._starting = asyncio.create_task(self._until_ready(), name="guard start")
         await asyncio.shield(self._starting)
         return side
