@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from portero.adapters.keys.generate import generate_private_key
 from portero.core.jose import base64url
 from portero.core.transitions import ClientKey, SubjectKey
 from tests.authorization_server.back_channel import (
@@ -18,6 +19,7 @@ from tests.authorization_server.back_channel import (
     SPA,
     BackChannel,
     basic,
+    proof,
 )
 
 WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
@@ -192,6 +194,18 @@ def test_a_token_is_active_until_just_before_exp(server: BackChannel) -> None:
     assert (before.json["active"], at.json["active"]) == (True, False)
 
 
+def test_a_token_taken_back_is_inactive_within_its_life(server: BackChannel) -> None:
+    """RFC 7662 §4: revocation is looked at, not only `exp`; alone, and with its session."""
+    alone, ended = server.signed_in(), server.signed_in()
+    server.post("/revoke", {"token": alone["access_token"], "client_id": "spa"})
+    first = server.post("/introspect", {"token": alone["access_token"]}, authorization=BFF_BASIC)
+    live = server.post("/introspect", {"token": ended["access_token"]}, authorization=BFF_BASIC)
+    server.post("/revoke", {"token": ended["refresh_token"], "client_id": "spa"})
+    second = server.post("/introspect", {"token": ended["access_token"]}, authorization=BFF_BASIC)
+
+    assert (first.json, live.json["active"], second.json) == ({"active": False}, True, {"active": False})
+
+
 def test_a_public_client_may_not_introspect(server: BackChannel) -> None:
     """RFC 7662 §2.1: authorization is required; a client_id alone proves nothing."""
     token = server.signed_in()["access_token"]
@@ -286,6 +300,28 @@ def test_other_tokens_of_ours_are_no_access_tokens(server: BackChannel, name: st
 
     assert seen.status == 401
     assert 'error="invalid_token"' in (seen.header("www-authenticate") or "")
+
+
+def test_userinfo_takes_a_token_until_just_before_exp(server: BackChannel) -> None:
+    """Both sides of `exp`: at home there is no difference between two clocks to tolerate."""
+    token = server.signed_in()["access_token"]
+    server.clock.advance(299)
+    before = server.get("/userinfo", authorization=f"Bearer {token}")
+    server.clock.advance(1)
+    at = server.get("/userinfo", authorization=f"Bearer {token}")
+
+    assert (before.status, at.status) == (200, 401)
+
+
+def test_a_bound_token_is_no_bearer_token(server: BackChannel) -> None:
+    """RFC 9449 §7.2: downgrading a stolen bound token to Bearer opens nothing."""
+    key = generate_private_key("ES256")
+    form = {**server.exchange_form(SPA), "client_id": "spa"}
+    nonce = server.post("/token", form, dpop=proof(key, now=server.now())).header("dpop-nonce")
+    bound = server.post("/token", form, dpop=proof(key, now=server.now(), nonce=nonce, jti="2")).json["access_token"]
+    seen = server.get("/userinfo", authorization=f"Bearer {bound}")
+
+    assert (seen.status, seen.json["error"]) == (401, "invalid_token")
 
 
 def test_userinfo_needs_openid(server: BackChannel) -> None:

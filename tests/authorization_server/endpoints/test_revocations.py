@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from portero.adapters.storage.memory import MemoryStore
 from portero.authorization_server.endpoints import hub as hub_module
 from portero.core.revocation.entry import Revocation, RevokedKind
 from portero.core.revocation.subscription_stream import EventReader, StreamEvent
@@ -26,6 +27,8 @@ class Reader:
     events: list[StreamEvent]
     task: asyncio.Task[None]
     arrived: asyncio.Event
+    gone: asyncio.Event
+    """Set: the peer has closed the connection."""
     status: int = 0
     finished: bool = False
     reads: asyncio.Event = field(default_factory=asyncio.Event)
@@ -45,7 +48,7 @@ async def stream(server: BackChannel, token: str, after: str) -> AsyncIterator[R
     """Open the stream, and leave it at the end of the block."""
     gone = asyncio.Event()
     reader = EventReader()
-    seen = Reader([], asyncio.create_task(asyncio.sleep(0)), asyncio.Event())
+    seen = Reader([], asyncio.create_task(asyncio.sleep(0)), asyncio.Event(), gone)
     seen.reads.set()
 
     async def receive() -> dict[str, Any]:
@@ -271,7 +274,7 @@ def test_a_heartbeat_never_claims_more_than_was_sent(server: BackChannel) -> Non
 
 
 def test_no_heartbeat_while_the_store_is_away(server: BackChannel) -> None:
-    """A server that has lost its store must not say that nothing was revoked."""
+    """A server that has lost its store must not say that nothing was revoked; when it is back, all of it comes."""
     token = server.guard_token()
     cursor = snapshot(server, token)["cursor"]
 
@@ -283,7 +286,12 @@ def test_no_heartbeat_while_the_store_is_away(server: BackChannel) -> None:
             for _ in range(5):
                 server.clock.advance(1)
                 await revoke_quietly(server)
-            return before, len(reader.events)
+            after = len(reader.events)
+            server.store.away = False
+            await revoke_quietly(server)
+            await reader.until(6)
+            await reader.until(2, "heartbeat")
+            return before, after
 
     before, after = server.run(scenario())
     assert before == after
@@ -362,6 +370,67 @@ def test_a_stream_ends_when_its_client_is_disabled(server: BackChannel) -> None:
             return reader.finished
 
     assert server.run(scenario())
+
+
+def test_a_heartbeat_of_an_older_reading_is_not_sent(server: BackChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that the store took further than the hub has read is not told to go back."""
+
+    async def never() -> AsyncIterator[None]:
+        await asyncio.Event().wait()
+        yield
+
+    monkeypatch.setattr(server.store, "changes", never)
+    token = server.guard_token()
+    cursor = snapshot(server, token)["cursor"]
+
+    async def scenario() -> list[str]:
+        async with stream(server, token, cursor) as first:
+            await first.until(1, "heartbeat")
+            await revoke(server, "a")  # the hub is not woken
+            async with stream(server, token, cursor) as second:
+                await second.until(1)
+                for _ in range(50):
+                    await asyncio.sleep(0)
+                return [event.event for event in second.events]
+
+    assert server.run(scenario()) == ["revocation"]
+
+
+def test_a_stream_ends_when_the_database_was_restored(server: BackChannel) -> None:
+    """Another epoch: nothing of this stream's cursors is of that feed."""
+    token = server.guard_token()
+    cursor = snapshot(server, token)["cursor"]
+
+    async def scenario() -> bool:
+        async with stream(server, token, cursor) as reader:
+            await reader.until(1, "heartbeat")
+            before, server.store.store = server.store.store, MemoryStore(random=server.random)
+            wake = Revocation(Issuer(ISSUER), RevokedKind.SESSION, "x", server.now(), NumericDate(server.now() + 9))
+            await before.transition(
+                ClientKey(GUARD.client_id), lambda _: Decision(None, (Revoke(wake),)), now=server.now()
+            )
+            async with asyncio.timeout(10):
+                await reader.task
+            return reader.finished
+
+    assert server.run(scenario())
+
+
+def test_a_peer_that_leaves_is_noticed(server: BackChannel) -> None:
+    """A server's `send` says nothing when the peer is gone."""
+    token = server.guard_token()
+    cursor = snapshot(server, token)["cursor"]
+
+    async def scenario() -> int:
+        async with stream(server, token, cursor) as reader:
+            await reader.until(1, "heartbeat")
+            reader.gone.set()
+            await revoke(server, "x")
+            async with asyncio.timeout(10):
+                await reader.task
+        return server.hub.subscribers
+
+    assert server.run(scenario()) == 0
 
 
 def test_one_reading_serves_all_subscribers(server: BackChannel) -> None:
