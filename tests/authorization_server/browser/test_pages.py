@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import string
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from portero.authorization_server.config import Config
 from portero.authorization_server.pages.brand import (
@@ -20,6 +24,7 @@ from portero.authorization_server.pages.brand import (
     style_sheet,
 )
 from portero.authorization_server.pages.language import choose_language
+from portero.authorization_server.pages.site import site_of
 from portero.authorization_server.pages.texts import CATALOGUES, EN, texts_in
 from portero.core.errors import Unavailable
 from tests.authorization_server.browser.harness import Answer, Browser, Server
@@ -182,6 +187,44 @@ def test_a_store_that_is_away_is_our_fault() -> None:
     assert "the database" not in answer.text
 
 
+def test_a_bug_of_ours_is_our_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """500, a page with a reference, the trace in the log only."""
+    server = Server()
+
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    server.store.read = broken  # type: ignore[method-assign, assignment] # a bug, as good as any
+    answer = server.browser().get("/authorize?client_id=shop")
+
+    assert answer.status == 500
+    assert "Something went wrong here" in answer.text
+    assert "ZeroDivision" not in answer.text
+    assert "a bug" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "status", "shown"),
+    [
+        ("text/html,*/*;q=0.8", 404, "There is nothing here"),
+        ("text/html", 405, "That is not how this page works"),
+        ("application/json", 404, None),
+        ("", 405, None),
+        ("text/html", 418, None),
+    ],
+)
+def test_what_the_router_refuses_has_a_page_for_people(accept: str, status: int, shown: str | None) -> None:
+    """Programs get problem details from the edge."""
+    request = Request({"type": "http", "headers": [(b"accept", accept.encode())], "state": {"request_id": "r-1"}})
+    page = site_of(Server().context).router_page(request, status=status)
+
+    assert (page is None) == (shown is None)
+    if page is not None and shown is not None:
+        assert page.status_code == status
+        assert shown in bytes(page.body).decode()
+        assert "r-1" in bytes(page.body).decode()
+
+
 # ── languages ────────────────────────────────────────────────────────────────────────
 
 
@@ -229,6 +272,26 @@ def test_the_languages_say_the_same() -> None:
         assert {key: names(text) for key, text in catalogue.items()} == {key: names(text) for key, text in EN.items()}
 
 
+def test_every_text_is_shown_somewhere() -> None:
+    """What no page and no code names is not kept; keys that are composed count by their beginning."""
+    room = Path(texts_in.__code__.co_filename).parent
+    sources = "".join(
+        path.read_text("utf-8") for path in room.rglob("*") if path.suffix in (".html", ".py") and path.stem != "texts"
+    )
+    composed = ("error.", "ago.", "duration.", "scope.", "sign_in.missing.", "devices.done.")
+
+    unused = [key for key in EN if f"'{key}'" not in sources and not key.startswith(composed)]
+    assert unused == []
+
+
+def test_the_first_page_and_not_the_start_pays_for_templates() -> None:
+    """A server that has shown no page has not imported the template engine."""
+    program = "import portero.authorization_server.pages.routes, sys; print('jinja2' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert printed == "False\n"
+
+
 def test_spanish_speaks_as_argentina_does() -> None:
     """Voseo: none of the forms of tú."""
     said = " ".join(CATALOGUES["es"].values())
@@ -262,10 +325,10 @@ def test_how_long_ago_is_said_in_one_unit(seconds: int, expected: str) -> None:
 @given(st.tuples(*[st.integers(0, 255)] * 3))
 def test_any_brand_colour_can_be_read(color: tuple[int, int, int]) -> None:
     """WCAG 2.2 §1.4.3: contrast of at least 4.5 on both backgrounds, whatever the operator picks."""
-    for background in ((255, 255, 255), (29, 33, 36)):
+    for background in ((243, 245, 244), (29, 33, 36)):
         assert contrast(legible(color, on=background), background) >= MINIMUM_CONTRAST
 
 
 def test_a_brand_colour_that_can_be_read_is_kept() -> None:
     """Nothing is changed without need."""
-    assert legible(parse_color("#2f5d50"), on=(255, 255, 255)) == (0x2F, 0x5D, 0x50)
+    assert legible(parse_color("#2f5d50"), on=(243, 245, 244)) == (0x2F, 0x5D, 0x50)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-_LIGHT_BACKGROUND = (255, 255, 255)
+_LIGHT_BACKGROUND = (243, 245, 244)
 _DARK_BACKGROUND = (29, 33, 36)
-"""The panel's colours in portero.css."""
+"""Of the page's and the panel's colours in portero.css the one that is closer to the brand's."""
 MINIMUM_CONTRAST = 4.5
 
 Rgb = tuple[int, int, int]

@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from portero.adapters.telemetry.json_log import log
 from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.exchange import Disconnected
 from portero.authorization_server.pages.answers import SecurityHeaders
 from portero.authorization_server.pages.brand import StyleSheet, style_sheet
-from portero.authorization_server.pages.texts import Texts, texts_in
+from portero.authorization_server.pages.texts import texts_in
 from portero.authorization_server.pages.visit import Visit, language_of, read_visit
 from portero.authorization_server.sign_in.cookies import Cookies, cookies_of
 from portero.authorization_server.sign_in.throttle import SignInThrottle
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 Handler = Callable[["Site", Visit], Awaitable[Response]]
-
-_log = logging.getLogger("portero.pages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class Site:
         html = (
             _templates()
             .get_template(template)
-            .render(t=texts, site=self, brand=self.context.config.brand_name, here=template, **values)
+            .render(t=texts, named=texts_in, site=self, brand=self.context.config.brand_name, **values)
         )
         response = Response(html, status_code=status, media_type="text/html; charset=utf-8")
         response.headers["content-language"] = language
@@ -104,6 +103,9 @@ class Site:
                 return self.unavailable_page(failure, language=language, reference=self._reference(request))
             except Disconnected:
                 return Response(status_code=400)
+            except Exception as error:
+                # A bug of ours. It ends here and not at the edge, because a person looks at the answer.
+                return self._internal_page(error, language=language, reference=self._reference(request))
             if "content-security-policy" not in response.headers:
                 self.headers.apply(response)
             return response
@@ -112,35 +114,48 @@ class Site:
 
     def error_page(self, error: RequestError, *, language: str, reference: str) -> Response:
         """Say that a request was refused, without sending the browser anywhere."""
-        # Never `error.description` of a foreign origin: every text here is ours.
-        _log.info("refused %s: %s: %s", reference, error.error, error.detail)
-        texts = texts_in(language)
-        kind = error.error if texts.has(f"error.{error.error}.title") else "request"
-        return self.page(
-            "error.html",
-            language=language,
+        log("refused", {"error_code": error.error, "detail": error.detail, "request_id": reference})
+        known = texts_in(language).has(f"error.{error.error}.title")
+        return self._error(
+            error.error if known else "request",
             status=error.status,
-            title=texts(f"error.{kind}.title"),
-            body=texts(f"error.{kind}.body"),
-            technical=f"{error.error}: {error.description}" if kind == "request" else None,
+            language=language,
             reference=reference,
+            technical=None if known else f"{error.error}: {error.description}",
         )
 
     def unavailable_page(self, failure: Unavailable, *, language: str, reference: str) -> Response:
         """Say that it is us, not them (503), and when to come back."""
-        _log.warning("unavailable %s: %s", reference, failure.what)
-        texts = texts_in(language)
-        response = self.page(
-            "error.html",
-            language=language,
-            status=503,
-            title=texts("error.unavailable.title"),
-            body=texts("error.unavailable.body"),
-            technical=None,
-            reference=reference,
-        )
+        log("unavailable", {"what": failure.what, "request_id": reference}, level=logging.ERROR)
+        response = self._error("unavailable", status=503, language=language, reference=reference)
         response.headers["retry-after"] = str(max(1, failure.retry_after))
         return response
+
+    def router_page(self, request: Request, *, status: int) -> Response | None:
+        """The page for what the router refuses (404, 405), where a person's browser asked; else None."""
+        kind = {404: "not_found", 405: "method_not_allowed"}.get(status)
+        if kind is None or "text/html" not in request.headers.get("accept", ""):
+            return None
+        language = language_of(request, self.context.config)
+        return self._error(kind, status=status, language=language, reference=self._reference(request))
+
+    def _internal_page(self, error: Exception, *, language: str, reference: str) -> Response:
+        log("a request failed", {"request_id": reference}, level=logging.ERROR, error=error)
+        return self._error("internal", status=500, language=language, reference=reference)
+
+    def _error(
+        self, kind: str, *, status: int, language: str, reference: str, technical: str | None = None
+    ) -> Response:
+        texts = texts_in(language)
+        return self.page(
+            "error.html",
+            language=language,
+            status=status,
+            title=texts(f"error.{kind}.title"),
+            body=texts(f"error.{kind}.body"),
+            technical=technical,
+            reference=reference,
+        )
 
     def _reference(self, request: Request) -> str:
         """The request's name in the log, where the edge gave it one."""
@@ -175,6 +190,3 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-__all__ = ["Handler", "Site", "Texts", "site_of"]

@@ -12,9 +12,6 @@ from typing import Final
 
 EN: Final[Mapping[str, str]] = {
     "language": "English",
-    "nav.label": "Site",
-    "nav.account": "Your devices",
-    "nav.languages": "Language",
     "skip": "Skip to content",
     "front.title": "Your account",
     "front.signed_in": "You are signed in as {name}.",
@@ -66,7 +63,6 @@ EN: Final[Mapping[str, str]] = {
     "devices.end_of": "Sign out {device} ({client})",
     "devices.rename_of": "Rename {device} ({client})",
     "devices.none": "No application is using your account right now. You are signed in in this browser, {device}.",
-    "devices.more": "More",
     "devices.end_others": "Sign out all others",
     "devices.end_others_hint": "Everywhere but in this browser.",
     "devices.end_all": "Sign out everywhere",
@@ -117,9 +113,6 @@ EN: Final[Mapping[str, str]] = {
 
 ES: Final[Mapping[str, str]] = {
     "language": "Español",
-    "nav.label": "Sitio",
-    "nav.account": "Tus dispositivos",
-    "nav.languages": "Idioma",
     "skip": "Ir al contenido",
     "front.title": "Tu cuenta",
     "front.signed_in": "Iniciaste sesión como {name}.",
@@ -173,7 +166,6 @@ ES: Final[Mapping[str, str]] = {
     "devices.rename_of": "Cambiar el nombre de {device} ({client})",
     "devices.none": "Ninguna aplicación está usando tu cuenta ahora. Tu sesión está iniciada en este navegador, "
     "{device}.",
-    "devices.more": "Más",
     "devices.end_others": "Cerrar todas las demás sesiones",
     "devices.end_others_hint": "En todos lados menos en este navegador.",
     "devices.end_all": "Cerrar sesión en todos lados",
