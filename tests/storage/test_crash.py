@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from portero.adapters.storage.open import open_store
@@ -56,8 +57,16 @@ class Acknowledged:
             assert code.used is not None
 
 
-def killed_after(url: str, *, seed: int, lines: int, programs: int) -> list[bytes]:
-    """Start programs on the database, kill each with SIGKILL once one said so many lines; return what they said."""
+def nothing() -> None:
+    """SQLite has no server to kill or start."""
+
+
+def killed_after(url: str, *, seed: int, lines: int, programs: int, kill_database: Callable[[], None]) -> list[bytes]:
+    """Start programs on the database, kill it and each of them with SIGKILL once one said so many lines.
+
+    Returns:
+        What each program said.
+    """
     command = [sys.executable, "-m", "tests.storage.crash_child", url]
     children = [
         subprocess.Popen([*command, str(seed * 10 + i)], stdout=subprocess.PIPE, cwd=ROOT) for i in range(programs)
@@ -70,6 +79,7 @@ def killed_after(url: str, *, seed: int, lines: int, programs: int) -> list[byte
             line = first.readline()
             assert line
             said[0] += line
+        kill_database()
     finally:
         for child in children:
             child.kill()
@@ -78,8 +88,15 @@ def killed_after(url: str, *, seed: int, lines: int, programs: int) -> list[byte
     return said
 
 
-def crash_often(url: str, *, programs: int) -> Acknowledged:
-    """Fill the database, then kill and check, again and again."""
+def crash_often(
+    url: str,
+    *,
+    programs: int,
+    lines: int = 2000,
+    kill_database: Callable[[], None] = nothing,
+    start_database: Callable[[], None] = nothing,
+) -> Acknowledged:
+    """Fill the database, then kill and check, again and again, each time within so many lines said."""
 
     async def fill() -> None:
         store = await open_store(url, random=SystemRandom(), clock=SystemClock())
@@ -96,8 +113,11 @@ def crash_often(url: str, *, programs: int) -> Acknowledged:
     asyncio.run(fill())
     choose = random.Random(20)
     for seed in range(CRASHES):
-        for output in killed_after(url, seed=seed, lines=choose.randrange(1, 2000), programs=programs):
+        for output in killed_after(
+            url, seed=seed, lines=choose.randrange(1, lines), programs=programs, kill_database=kill_database
+        ):
             acknowledged.note(output)
+        start_database()
         asyncio.run(check())
     return acknowledged
 

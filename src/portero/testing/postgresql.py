@@ -75,8 +75,9 @@ class PostgresServer:
             self._process = None
 
     def remove(self) -> None:
-        """Shut down and remove the folder."""
-        self.stop()
+        """Stop at once and remove the folder."""
+        with contextlib.suppress(FileNotFoundError):
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def create_database(self, name: str) -> str:

@@ -71,12 +71,11 @@ def _joined(*parts: str) -> str:
     return " ".join(parts)
 
 
-_FAMILY: Final = _joined(
-    "SELECT",
+_OF_FAMILIES: Final = _joined(
     ", ".join((FAMILIES.qualified("f"), USERS.qualified("u"), DEVICE_SESSIONS.qualified("s"))),
-    "FROM families f JOIN device_sessions s ON s.sid = f.sid LEFT JOIN users u ON u.subject = s.subject",
-    "WHERE f.id = ?",
+    "FROM families f JOIN device_sessions s ON s.sid = f.sid LEFT JOIN users u ON u.subject = s.subject WHERE",
 )
+_FAMILY: Final = _joined("SELECT", _OF_FAMILIES, "f.id = ?")
 _CODE: Final = _joined(
     "SELECT",
     ", ".join((AUTHORIZATION_CODES.qualified("c"), USERS.qualified("u"), BROWSER_SESSIONS.qualified("b"))),
@@ -292,6 +291,13 @@ LOADERS: Final[dict[type[Any], Callable[[Any], Loading[Any]]]] = {
     AuditKey: _audit,
 }
 
+TOGETHER: Final = {
+    _FAMILY: _joined("SELECT", _OF_FAMILIES, "f.id = ANY(?)"),
+    _CLIENT: CLIENTS.select("WHERE t.client_id = ANY(?)"),
+    _LOGIN: LOGIN_TRANSACTIONS.select("WHERE t.id_digest = ANY(?)"),
+    _REPLAY: REPLAY_MARKS.select("WHERE t.digest = ANY(?)"),
+}
+"""Statements by one key, and the same by a list of keys, for databases that have lists. Rows begin with their key."""
 ONE_STATEMENT: Final = frozenset({FamilyKey, SessionKey, ClientKey, LoginKey, ReplayKey, SigningKeysKey})
 """Aggregates that are one statement: read alone it is its own snapshot."""
 LONG: Final = frozenset({ClientsKey, UsersKey, SessionsKey, FeedKey, AuditKey})

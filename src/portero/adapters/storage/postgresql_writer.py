@@ -20,7 +20,8 @@ from portero.adapters.storage.overlap import touched, written
 from portero.adapters.storage.postgresql_connections import Connection, connect, unavailable
 from portero.adapters.storage.postgresql_locks import held, lock_families, locks, needed
 from portero.adapters.storage.postgresql_pipeline import loaded, sent
-from portero.adapters.storage.tables import Query
+from portero.adapters.storage.rows_sessions import UPDATES_BY_REFRESH
+from portero.adapters.storage.tables import Query, Row
 from portero.adapters.storage.wakeups import Wakeups
 from portero.adapters.storage.writes import Sweep, statements
 from portero.core.revocation.entry import Revocation
@@ -132,6 +133,7 @@ class PostgresWriter:
         queries: list[Query] = [("BEGIN", ())]
         queries += self._locks(jobs)
         locking = len(queries)
+        repeated: dict[str, list[Row]] = {}
         transitions, revoked = 0, False
         for round_of in range(_ROUNDS):
             aggregates, ahead = loaded(connection, [load(job.key) for job in open_jobs], first=queries)
@@ -149,7 +151,11 @@ class PostgresWriter:
                 writes = _decided(job, aggregate)
                 if writes:
                     of_job, its_revocations = statements(writes, aggregate=aggregate)
-                    queries += of_job
+                    if all(text in UPDATES_BY_REFRESH for text, _ in of_job):
+                        for text, values in of_job:
+                            repeated.setdefault(text, []).append(values)
+                    else:
+                        queries += of_job
                     revocations += its_revocations
                     changed |= written(writes)
                     transitions += 1
@@ -160,12 +166,15 @@ class PostgresWriter:
             open_jobs = put_off
             if not open_jobs:
                 break
+            if repeated:
+                sent(connection, [], repeated=repeated)
+                repeated = {}
         if transitions:
             queries.append(self._sweep.next(now=min(job.now for job in jobs), transitions=transitions))
         if revoked:
             queries.append((_NOTIFY, ()))
         self._committing = True
-        sent(connection, [*queries, ("COMMIT", ())])
+        sent(connection, [*queries, ("COMMIT", ())], repeated=repeated)
         if revoked:
             self._wakeups.wake()
         for job in blocked:

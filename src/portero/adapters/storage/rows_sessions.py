@@ -48,6 +48,8 @@ _TOUCH_SESSION = DEVICE_SESSIONS.update(("last_seen", "last_access_exp", "idle_e
 _MOVE_FAMILY = FAMILIES.update(FAMILY_MOVING)
 _MOVE_FAMILY_LATER = FAMILIES.update((*FAMILY_MOVING, "gone"))
 
+UPDATES_BY_REFRESH: Final = frozenset({_TOUCH_SESSION, _MOVE_SESSION, _MOVE_FAMILY})
+"""Updates of single rows that are there: of different refreshes, they may be carried out in any order."""
 SESSION_WIDTH: Final = len(DEVICE_SESSIONS.columns)
 FAMILY_WIDTH: Final = len(FAMILIES.columns)
 BROWSER_WIDTH: Final = len(BROWSER_SESSIONS.columns)
