@@ -63,16 +63,3 @@ def claim_at(claims: Mapping[str, Any], path: str) -> Any:
             return None
         found = found[step]
     return found
-
-
-def names_in(value: Any) -> frozenset[str]:
-    """Read a claim that lists names: an array of strings, or one string with spaces between them.
-
-    Anything else (a number, an object, an array with other members) names nothing: set
-    semantics, never substrings.
-    """
-    if isinstance(value, str):
-        return frozenset(value.split(" ")) - {""}
-    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
-        return frozenset(value)
-    return frozenset()
