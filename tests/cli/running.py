@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
@@ -47,6 +47,22 @@ def run(folder: Path, *arguments: str, stdin: str = "", **environment: str) -> s
 def clean_environment() -> dict[str, str]:
     """Ours without settings of a server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PORTERO_")}
+
+
+def read_until(wanted: str, stream: IO[str], *, seconds: float = 30) -> str:
+    """Read what a process prints until a whole line has the text, past the stream's buffer (which `select` cannot see).
+
+    Raises:
+        AssertionError: it did not come, or the process ended first; what was printed instead.
+    """
+    printed = b""
+    deadline = time.monotonic() + seconds
+    while wanted.encode() not in printed or b"\n" not in printed[printed.index(wanted.encode()) :]:
+        ready = select.select([stream], [], [], max(0, deadline - time.monotonic()))[0]
+        piece = os.read(stream.fileno(), 65536) if ready else b""
+        assert piece, f"{wanted!r} was not printed: {printed.decode(errors='replace')}"
+        printed += piece
+    return printed.decode()
 
 
 @dataclass
@@ -85,16 +101,7 @@ class Server:
             [PORTERO, "serve"], cwd=self.folder, env=clean_environment(), stderr=subprocess.PIPE, text=True
         )
         assert self.process.stderr is not None
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if select.select([self.process.stderr], [], [], 0.5)[0]:
-                line = self.process.stderr.readline()
-                self.log.append(line)
-                if "is served at" in line:
-                    return
-                if not line:
-                    break
-        raise AssertionError(f"the server did not start: {''.join(self.log)}")
+        self.log += read_until("is served at", self.process.stderr).splitlines(keepends=True)
 
     def kill(self) -> None:
         """End it as a power cut would: no signal handler, no last words."""
