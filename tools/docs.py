@@ -49,13 +49,24 @@ def attacks() -> str:
 def performance() -> str:
     """The figures of `bench/results`, each with the command that makes it."""
     lines = ["| what | measured | aim | command |", "|---|---|---|---|"]
-    machine = ""
+    machines = []
     for path in sorted((ROOT / "bench/results").glob("*.json")):
         result = json.loads(path.read_text())
-        machine = result.get("machine", {}).get("description", machine)
-        for row in result.get("table", []):
-            lines.append(f"| {row['what']} | {row['measured']} | {row.get('aim', '')} | `make bench NAME={path.stem}` |")
-    return "\n".join([*lines, "", f"Measured on: {machine}." if machine else ""]).rstrip()
+        rows = result.get("table", [])
+        lines += [
+            f"| {row['what']} | {row['measured']} | {row['aim']} | `make bench NAME={path.stem}` |" for row in rows
+        ]
+        if rows:
+            machines.append(result["machine"])
+    if machines:
+        last = machines[-1]
+        lines += [
+            "",
+            f"Measured on {last['processor']}, {last['cores']} cores, {round(last['memory_mib'] / 1024)} GiB, "
+            f"Python {last['python']}: medians of alternating runs beside the peers named. "
+            "The full figures, with versions and spread, are in [bench/results](bench/results/).",
+        ]
+    return "\n".join(lines)
 
 
 def configuration() -> str:
@@ -82,7 +93,7 @@ def command_line() -> str:
     """`--help` of every command."""
     import click
 
-    from portero.cli import root
+    from portero.cli.program import program
 
     def walk(command: click.Command, name: str) -> Iterator[str]:
         with click.Context(command, info_name=name) as context:
@@ -93,7 +104,7 @@ def command_line() -> str:
                     if inner is not None and not inner.hidden:
                         yield from walk(inner, f"{name} {child}")
 
-    return "\n".join(walk(root(), "portero")).rstrip()
+    return "\n".join(walk(program, "portero")).rstrip()
 
 
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {

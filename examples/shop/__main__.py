@@ -131,7 +131,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     # A signal during start-up ends the block below, which ends what was started.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with Programs() as programs:
             start(shop, programs)

@@ -1,4 +1,4 @@
-"""The demo's authorization server: `portero serve` with the shop's people and clients, and a clock that can be moved."""
+"""The demo's authorization server: `portero serve` with the shop's people and clients, and a movable clock."""
 
 from __future__ import annotations
 

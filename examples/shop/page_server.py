@@ -7,6 +7,7 @@ requests that carry the page's own header from the page's own origin.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -98,10 +99,8 @@ async def operator(shop: Settings, *arguments: str) -> Response:
     if process.returncode != 0:
         return JSONResponse({"error": err.decode(errors="replace").strip()}, status_code=500)
     answer: Any = out.decode(errors="replace").strip()
-    try:
+    with contextlib.suppress(ValueError):
         answer = json.loads(answer)
-    except ValueError:
-        pass
     return JSONResponse({"ok": answer})
 
 
