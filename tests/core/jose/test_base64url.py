@@ -49,7 +49,27 @@ def test_spare_bits_are_zero(length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["QQ==", "QUE=", "QUJD=", "QUJD==", "=", "Q", "QUJDQ", "QU JD", "QUJD\n", "QU+D", "QU/D", "QÜ", "\x00QUJ"]
+    "text",
+    [
+        "QQ==",
+        "QUE=",
+        "QUJD=",
+        "QUJD==",
+        "=",
+        "Q",
+        "QUJDQ",
+        "QU JD",
+        "QUJD\n",
+        "QU+D",
+        "QU/D",
+        "QÜ",
+        "\x00QUJ",
+        "QUJD\n\n\n\n",
+        "QUJD====",
+        "QUJD++++",
+        "QU  JD  ",
+        "QUJDé",
+    ],
 )
 def test_anything_else_is_refused(text: str) -> None:
     """RFC 7515 §2: no padding, no white space, no characters of the other alphabet."""

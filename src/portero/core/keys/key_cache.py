@@ -143,7 +143,7 @@ class KeyCache:
         key = self.keys.find(kid, alg)
         if key is not None and not (key.kid is not None and self._is_blocked(key.kid, now)):
             return Use(key, refresh=now >= self._refresh_at and self._claim_fetch(now))
-        if self.failures == 0 and now < self.fetched_at + self.policy.unknown_kid_interval:
+        if now < self.fetched_at + self.policy.unknown_kid_interval:
             return _UNKNOWN
         return self._fetch_or(kid, now)
 
