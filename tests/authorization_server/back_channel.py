@@ -291,7 +291,8 @@ async def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await app(scope, receive, send)
+    async with asyncio.timeout(20):  # what never ends is a failure, not a hang
+        await app(scope, receive, send)
     start = sent[0]
     answer = b"".join(message.get("body", b"") for message in sent[1:])
     named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]

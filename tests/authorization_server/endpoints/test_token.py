@@ -9,7 +9,7 @@ import pytest
 from portero.adapters.keys.generate import generate_private_key
 from portero.core.events import EventName
 from portero.core.jose.jwk_set import render_jwk_set
-from portero.core.transitions import ClientKey, RefreshProfile
+from portero.core.transitions import ClientKey, RefreshProfile, SessionKey
 from tests.authorization_server.back_channel import (
     ATTEMPT,
     AUDIENCE,
@@ -205,6 +205,20 @@ def test_a_store_that_is_away_is_503_and_never_invalid_grant(server: BackChannel
     assert back.status == 200
 
 
+def test_a_refresh_notes_the_place_of_the_person_s_own_device_only(server: BackChannel) -> None:
+    """Coarse, and never that of a confidential client's machine."""
+    public = server.signed_in()
+    server.refresh(public["refresh_token"])
+    form = server.exchange_form(BFF)
+    confidential = server.post("/token", form, authorization=basic(BFF.client_id, SECRET)).json
+    refresh = {"grant_type": "refresh_token", "refresh_token": confidential["refresh_token"]}
+    server.post("/token", refresh, authorization=basic(BFF.client_id, SECRET))
+    sids = [claims_of(tokens["access_token"])["sid"] for tokens in (public, confidential)]
+    sessions = [server.run(server.store.read(SessionKey(sid))).session for sid in sids]
+
+    assert [session.place for session in sessions] == ["192.0.2.0/24", ""]
+
+
 def test_a_plain_client_needs_no_attempt(server: BackChannel) -> None:
     """Profile C, where it is configured."""
     server.put(ClientKey(SPA.client_id), replace(SPA, refresh_profile=RefreshProfile.PLAIN))
@@ -388,6 +402,14 @@ def test_a_preflight_from_a_registered_origin_is_allowed(server: BackChannel) ->
 def test_a_preflight_from_elsewhere_is_not(server: BackChannel, origin: str) -> None:
     """An origin is compared whole and exactly."""
     seen = server.request("OPTIONS", "/token", headers={"origin": origin, "access-control-request-method": "POST"})
+
+    assert seen.header("access-control-allow-origin") is None
+
+
+def test_a_disabled_client_s_origin_is_registered_no_more(server: BackChannel) -> None:
+    """The origins are those of clients that may ask."""
+    server.put(ClientKey(SPA.client_id), replace(SPA, enabled=False))
+    seen = server.request("OPTIONS", "/token", headers={"origin": ORIGIN})
 
     assert seen.header("access-control-allow-origin") is None
 
