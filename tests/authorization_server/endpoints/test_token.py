@@ -216,7 +216,7 @@ def test_a_refresh_notes_the_place_of_the_person_s_own_device_only(server: BackC
     sids = [claims_of(tokens["access_token"])["sid"] for tokens in (public, confidential)]
     sessions = [server.run(server.store.read(SessionKey(sid))).session for sid in sids]
 
-    assert [session.place for session in sessions] == ["192.0.2.0/24", ""]
+    assert [session.place for session in sessions] == ["192.0.0.0/16", ""]
 
 
 def test_a_plain_client_needs_no_attempt(server: BackChannel) -> None:
