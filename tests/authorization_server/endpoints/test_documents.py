@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from portero.adapters.keys.generate import generate_private_key
+from portero.authorization_server.key_ring import open_key_ring
 from portero.core.jose import base64url
 from portero.core.transitions import ClientKey, SubjectKey
 from tests.authorization_server.back_channel import (
@@ -73,6 +74,25 @@ def test_the_key_set_verifies_what_is_signed_and_holds_nothing_private(server: B
     assert [key["alg"] for key in keys] == ["ES256"]
     assert "d" not in keys[0]
     assert server.context.key_ring.verify_own(server.signed_in()["access_token"], typ="at+jwt")["sub"] == "ana"
+
+
+def test_a_key_another_process_published_is_in_the_set_within_a_second(server: BackChannel) -> None:
+    """And its tokens are ours: several servers on one database behave as one."""
+    other = server.run(
+        open_key_ring(
+            replace(server.config, signing_algorithm="Ed25519"),
+            store=server.store,
+            secrets=server.secrets,
+            clock=server.clock,
+            random=server.random,
+        )
+    )
+    server.clock.advance(1)
+    keys = server.get("/jwks").json["keys"]
+    metadata = server.get(WELL_KNOWN[0]).json
+
+    assert [key["alg"] for key in keys] == ["ES256", "Ed25519"]
+    assert metadata["id_token_signing_alg_values_supported"] == list(other.algorithms)
 
 
 def test_the_key_set_s_age_is_well_within_the_time_a_key_is_published_ahead(server: BackChannel) -> None:

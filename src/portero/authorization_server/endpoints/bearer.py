@@ -140,6 +140,7 @@ class Bearers:
         """
         if not token or len(token) > MAX_TOKEN_LENGTH:
             raise invalid_token("the access token is malformed")
+        await self._context.key_ring.keep_up()
         claims = self._context.key_ring.verify_own(token, typ=TYP)
         now = self._context.now()
         exp = claims.get("exp")

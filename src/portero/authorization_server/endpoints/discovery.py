@@ -19,6 +19,7 @@ def discovery(context: Context) -> Handler:
     config = context.config
 
     async def handle(request: Request) -> Answer:
+        await context.key_ring.keep_up()
         metadata = server_metadata(
             issuer=Issuer(config.issuer),
             scopes=config.scopes,

@@ -49,6 +49,7 @@ class IntrospectionEndpoint:
         return sensitive_json(body)
 
     async def _access_token(self, token: str, client: Client, *, now: NumericDate) -> bytes:
+        await self._context.key_ring.keep_up()
         try:
             claims = self._context.key_ring.verify_own(token, typ=TYP)
         except RequestError:

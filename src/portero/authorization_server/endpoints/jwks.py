@@ -20,6 +20,7 @@ def jwks(context: Context) -> Handler:
     max_age = max(SHORTEST_MAX_AGE, int(context.config.key_publish_ahead.total_seconds()) // 3)
 
     async def handle(request: Request) -> Answer:
+        await context.key_ring.keep_up()
         return cacheable_json(context.key_ring.jwk_set(), max_age=max_age)
 
     return handle

@@ -67,6 +67,7 @@ class RevocationEndpoint:
         await self._context.commit(FamilyKey(refresh_token.family_id), decide, now=now)
 
     async def _take_back(self, token: Secret[str], client: Client, *, now: NumericDate) -> None:
+        await self._context.key_ring.keep_up()
         try:
             claims = self._context.key_ring.verify_own(token.reveal(), typ=TYP)
         except RequestError:
