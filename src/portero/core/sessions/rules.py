@@ -7,6 +7,7 @@ All durations are whole seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from portero.core.errors import ConfigurationError
@@ -58,11 +59,17 @@ class RefreshRules:
 
     def for_rotation(self, rotation: RotationPolicy) -> RefreshRules:
         """Return these rules with a client's rotation policy."""
-        return self if rotation is self.rotation else replace(self, rotation=rotation)
+        return self if rotation is self.rotation else _with_rotation(self, rotation)
 
     def soft_window(self, profile: Profile) -> int:
         """Seconds from first use in which an unproven use of a spent token is not yet called theft."""
         return self.plain_soft_window if profile is Profile.PLAIN else self.attempt_soft_window
+
+
+@lru_cache(maxsize=16)
+def _with_rotation(rules: RefreshRules, rotation: RotationPolicy) -> RefreshRules:
+    # Remembered: a server has one set of rules, and asks with every refresh.
+    return replace(rules, rotation=rotation)
 
 
 @dataclass(frozen=True, slots=True)
