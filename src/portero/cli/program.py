@@ -94,7 +94,8 @@ def run(arguments: Sequence[str]) -> int:
         click.echo("stopped", err=True)
         return FAILED
     except PorteroError as error:
-        click.echo(f"portero: {error}", err=True)
+        # One line, also where a database's own message has several.
+        click.echo(f"portero: {' '.join(str(error).split())}", err=True)
         return FAILED
     except BrokenPipeError:
         # The reader (`head`) has seen enough. Nothing more is written, not even at exit.
