@@ -153,6 +153,24 @@ def test_a_restored_database_is_noticed_and_nothing_is_forgotten(driver: Any, se
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
+def test_a_cursor_the_server_does_not_know_is_given_up_for_a_snapshot(driver: Any, server: JwksServer) -> None:
+    """The database was restored while the stream was cut: the resume is answered with 409."""
+    with started(driver, server) as checked:
+        token = server.issuer.mint(sid="s1")
+        assert admitted(checked, token)
+        server.streams_cut.set()
+        server.behave(Behaviour.FAIL, path="/revocations/stream")
+        until(lambda: server.asked["/revocations/stream"] >= 2)
+
+        server.issuer.restore("epoch-2")
+        server.issuer.revoke(sid="s1")
+        server.streams_cut.clear()
+        server.behave(None, path="/revocations/stream")
+
+        until(lambda: not admitted(checked, token))
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_a_feed_token_that_is_refused_is_replaced(driver: Any, server: JwksServer) -> None:
     """The issuer's keys may have changed while the service slept."""
     server.behave(Behaviour.REFUSE, path="/revocations/snapshot")
