@@ -152,7 +152,9 @@ def _resolve(jobs: list[Job]) -> None:
     for job in jobs:
         if job.future.done():  # cancelled meanwhile
             continue
-        if job.error is not None:
+        if isinstance(job.error, StopIteration):
+            job.future.set_exception(RuntimeError("decide raised StopIteration, which no future carries"))
+        elif job.error is not None:
             job.future.set_exception(job.error)
         else:
             job.future.set_result(job.result)

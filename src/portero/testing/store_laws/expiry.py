@@ -9,7 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 from portero.core.transitions import (
+    Decision,
+    FamilyAggregate,
+    FamilyKey,
     FeedKey,
+    Put,
     Revoke,
 )
 from portero.core.types import NumericDate
@@ -69,6 +73,29 @@ class ExpiryLaws:
             feed = await store.read(FeedKey(after=0, live_at=NumericDate(0)))
             assert gone == [r for i, r in enumerate(over) if i in (0, 1, 4, 6, 8, 10, 12)]
             assert [e.revocation.value for e in feed.entries] == ["fresh"]
+
+        with_store(make_store, law)
+
+    def test_what_a_refresh_prolongs_is_kept(self, make_store: MakeStore) -> None:
+        """The end that counts is the present one, of the family and of its session."""
+
+        def refresh(found: FamilyAggregate) -> Decision[None]:
+            assert found.family is not None
+            assert found.session is not None
+            head = replace(found.family.head, generation=1, expires=NumericDate(NOW + 60 * DAY))
+            session = replace(found.session, idle_end=NumericDate(NOW + 60 * DAY))
+            return Decision(None, (Put(replace(found.family, head=head)), Put(session)))
+
+        async def law(store: Store) -> None:
+            await put(store, device_session(absolute_end=NOW + 90 * DAY), family(expires=NOW + 8 * DAY))
+            await store.transition(FamilyKey(family().id), refresh, now=NOW)
+            for n in range(30):
+                await put(store, replay_mark(f"busy {n}", expires=NOW + 90 * DAY), now=NOW + 30 * DAY)
+            found = await store.read(FamilyKey(family().id))
+
+            assert found.family is not None
+            assert found.family.head.generation == 1
+            assert found.session is not None
 
         with_store(make_store, law)
 

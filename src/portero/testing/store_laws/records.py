@@ -165,6 +165,10 @@ class RecordLaws:
 
             assert await stored(store, moved) == moved
             assert await stored(store, renewed) == renewed
+            again = replace(renewed, sharing_run=1)
+            both = (Delete(FamilyKey(renewed.id)), Put(again))
+            await store.transition(FamilyKey(renewed.id), lambda _: Decision(None, both), now=NOW)
+            assert await stored(store, again) == again
             assert await store.read(ReplayKey(digest("jti"))) is None
             assert await store.read(LoginKey(digest("login"))) == login_transaction()
 
