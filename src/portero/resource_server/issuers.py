@@ -30,7 +30,7 @@ class RevocationFeed:
     """How this service follows an issuer's revocations."""
 
     client_id: str
-    """The service's own client, with scope `revocations:read`."""
+    """The service's own client, with scope `revocations:read` for the issuer itself as audience."""
     client_secret: Secret[str]
     stale_after: timedelta = timedelta(seconds=10)
     """Silence after which routes with `when_stale = "deny"` refuse. Shorter: refuses at smaller hiccups."""

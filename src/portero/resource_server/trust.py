@@ -137,6 +137,7 @@ class Trust:
                 client_id=self.feed.client_id,
                 client_secret=self.feed.client_secret,
                 scope="revocations:read",
+                resource=self.issuer,
             )
             self.service_token_until = monotonic + 0.8 * self.service_token.expires_in
         return FetchRequest(

@@ -72,6 +72,7 @@ def service_token() -> Conversation[ServiceToken]:
         client_id="a:b",
         client_secret=Secret("s p/%"),
         scope="revocations:read",
+        resource="https://issuer.test",
     )
 
 
@@ -82,7 +83,11 @@ def test_a_service_authenticates_with_encoded_credentials() -> None:
     assert token.token.reveal() == "t"
     assert token.expires_in == 60.0
     assert base64.b64decode(request.headers["authorization"].removeprefix("Basic ")) == b"a%3Ab:s+p%2F%25"
-    assert request.form == {"grant_type": "client_credentials", "scope": "revocations:read"}
+    assert request.form == {
+        "grant_type": "client_credentials",
+        "scope": "revocations:read",
+        "resource": "https://issuer.test",
+    }
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,16 @@ class ServiceToken:
 
 
 def obtain_service_token(
-    *, token_endpoint: str, client_id: str, client_secret: Secret[str], scope: str
+    *, token_endpoint: str, client_id: str, client_secret: Secret[str], scope: str, resource: str
 ) -> Conversation[ServiceToken]:
     """Ask the token endpoint, authenticated by `client_secret_basic` (RFC 6749 §2.3.1).
+
+    Args:
+        token_endpoint: of the issuer.
+        client_id: the service's own client.
+        client_secret: its secret.
+        scope: what for.
+        resource: for whom (RFC 8707 §2): a client that serves several audiences has to say.
 
     Raises:
         Unavailable: refused or not understood. A refusal is the operator's to mend, and until
@@ -34,7 +41,7 @@ def obtain_service_token(
     answer = yield FetchRequest(
         token_endpoint,
         headers={"authorization": "Basic " + base64.b64encode(credentials.encode()).decode()},
-        form={"grant_type": "client_credentials", "scope": scope},
+        form={"grant_type": "client_credentials", "scope": scope, "resource": resource},
     )
     try:
         document = orjson.loads(answer.body)
