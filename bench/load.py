@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -44,14 +45,14 @@ class _Chain(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._send(None)
 
     def _send(self, answer: bytes | None) -> None:
         assert self._transport is not None
-        request = None if self._run.over else self._request(answer)
-        if request is None:
+        # Asked even at the end, so that the chain has learnt its last answer when it is driven again.
+        request = self._request(answer)
+        if request is None or self._run.over:
             self._transport.close()
             return
         self._sent = time.perf_counter()
