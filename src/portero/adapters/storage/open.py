@@ -29,8 +29,11 @@ async def open_store(url: str, *, random: Random, clock: Clock) -> Store:
 
         return MemoryStore(random=random)
     if url.startswith(("postgresql://", "postgres://")):
-        from portero.adapters.storage.postgresql import PostgresStore
-
+        try:
+            from portero.adapters.storage.postgresql import PostgresStore
+        except ModuleNotFoundError as missing:
+            expected = f"PostgreSQL needs the extra `portero[postgres]` ({missing.name} is not installed)"
+            raise ConfigurationError("database", "postgresql://…", expected) from missing
         return await PostgresStore.open(url, random=random)
     path = url.removeprefix("sqlite:///")
     if not path or "://" in path or path == ":memory:":
