@@ -311,6 +311,19 @@ def test_a_peer_without_an_address_is_nowhere() -> None:
     assert not is_within("nonsense", ("0.0.0.0/0",))
 
 
+@pytest.mark.parametrize(("path", "method", "status"), [("/nothing-here", "GET", 404), ("/account", "PUT", 405)])
+def test_a_person_who_is_lost_sees_a_page_and_a_program_a_problem(path: str, method: str, status: int) -> None:
+    """What the router refuses is HTML where the browser asks for it, else RFC 9457."""
+    with composed() as (app, _):
+        person = asked(app, path, method=method, headers=((b"accept", b"text/html,*/*;q=0.8"),))
+        program = asked(app, path, method=method, headers=((b"accept", b"application/json"),))
+
+    assert (person.status, program.status) == (status, status)
+    assert person.headers["content-type"].startswith("text/html")
+    assert program.headers["content-type"] == "application/problem+json"
+    assert person.headers.get("allow") == program.headers.get("allow")
+
+
 # ── how it starts and ends ───────────────────────────────────────────────────────────
 
 

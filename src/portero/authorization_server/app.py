@@ -8,7 +8,7 @@ in which a server is up).
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
@@ -33,6 +33,7 @@ from portero.authorization_server.endpoints import routes
 from portero.authorization_server.endpoints.responses import Answer, not_found, problem
 from portero.authorization_server.key_ring import open_key_ring
 from portero.authorization_server.pages.routes import browser_routes
+from portero.authorization_server.pages.site import Site, site_of
 from portero.authorization_server.sign_in.address import client_address
 from portero.core.errors import Unavailable
 from portero.core.sessions.rules import check_client_policy
@@ -93,7 +94,7 @@ def create_app(context: Context) -> Edge:
 
     app = _Application(
         routes=[*routes(context), *browser_routes(context), *_operator_routes(context, counters)],
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: _http_error(site_of(context))},
         lifespan=lifespan,
     )
     return Edge(
@@ -143,14 +144,27 @@ def is_within(address: str | None, networks: Sequence[str]) -> bool:
     return known is not None and any(known in ipaddress.ip_network(network) for network in networks)
 
 
-async def _http_error(_request: Request, error: Exception) -> Response:
-    """What the router itself refuses: no such path, no such method."""
-    if not isinstance(error, HTTPException) or error.status_code == 404:
-        return _response(not_found())
-    headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
-    status = HTTPStatus(error.status_code)
-    detail = "this path does not answer that method" if status == 405 else "the request cannot be served"
-    return _response(problem(status, detail=detail, headers=headers))
+def _http_error(site: Site) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Answer what the router refuses (no such path, no such method): a page for people, a problem for programs."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
+        named = (error.headers or {}) if isinstance(error, HTTPException) else {}
+        page = site.router_page(request, status=status.value)
+        if page is not None:
+            page.headers.update(named)
+            return page
+        if status == HTTPStatus.NOT_FOUND:
+            return _response(not_found())
+        headers = tuple((name.lower().encode(), value.encode()) for name, value in named.items())
+        detail = (
+            "this path does not answer that method"
+            if status == HTTPStatus.METHOD_NOT_ALLOWED
+            else "the request cannot be served"
+        )
+        return _response(problem(status, detail=detail, headers=headers))
+
+    return answer
 
 
 def _response(answer: Answer) -> Response:

@@ -57,3 +57,14 @@ def test_pkce_is_s256_only() -> None:
     )
 
     assert metadata["code_challenge_methods_supported"] == ["S256"]
+
+
+def test_what_a_request_may_ask_of_the_page_is_announced() -> None:
+    """OIDC Discovery §3, Initiating User Registration 1.0 §4: response modes, prompts and contexts, as they are."""
+    metadata = server_metadata(
+        issuer=Issuer("https://as.example"), scopes=("openid",), id_token_algorithms=("ES256",), languages=("en",)
+    )
+
+    assert metadata["response_modes_supported"] == ["query", "form_post"]
+    assert metadata["prompt_values_supported"] == ["none", "login", "consent", "select_account"]
+    assert metadata["acr_values_supported"] == ["urn:portero:password"]

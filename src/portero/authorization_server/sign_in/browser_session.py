@@ -15,13 +15,14 @@ from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
 from portero.core.digests import sha256_of
 from portero.core.jose import base64url
+from portero.core.oauth.authorization import PASSWORD_ACR
 from portero.core.sessions.device_name import device_name
 from portero.core.sessions.ending import end_browser_session
 from portero.core.sessions.records import BrowserSession, EndReason
 from portero.core.transitions import BrowserAggregate, BrowserKey, Decision, Delete, Put, User
 from portero.core.types import Issuer, NumericDate, Secret
 
-ACR = "urn:portero:password"
+ACR = PASSWORD_ACR
 AMR = ("pwd",)
 """RFC 8176 §2."""
 

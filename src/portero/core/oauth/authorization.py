@@ -38,6 +38,11 @@ MAX_CLAIMS = 4096
 MAX_TOKENS = 16
 """Members of a space-separated list (`ui_locales`, `acr_values`)."""
 
+PASSWORD_ACR = "urn:portero:password"
+"""The person typed their password."""
+ACR_VALUES = (PASSWORD_ACR,)
+"""Authentication context classes this server can bring about, weakest first (OIDC Discovery §3)."""
+
 _VSCHAR = re.compile(r"[\x20-\x7e]+")
 _S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _JKT = _S256_CHALLENGE

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from portero.core.oauth.authorization import ACR_VALUES, Prompt, ResponseMode
 from portero.core.oauth.client_authentication import ASSERTION_ALGORITHMS, AuthenticationMethod
 from portero.core.oauth.dpop import PROOF_ALGORITHMS
 from portero.core.oauth.token import GrantType
@@ -100,7 +101,9 @@ def server_metadata(
         "end_session_endpoint": endpoints.url(END_SESSION),
         "scopes_supported": list(scopes),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query", "form_post"],
+        "response_modes_supported": [mode.value for mode in ResponseMode],
+        "prompt_values_supported": [prompt.value for prompt in Prompt],
+        "acr_values_supported": list(ACR_VALUES),
         "grant_types_supported": [grant.value for grant in GrantType],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(id_token_algorithms),
