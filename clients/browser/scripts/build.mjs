@@ -1,4 +1,4 @@
-/** `npm run build`: the entry points as ES modules, the types, and the sizes. `bundle()` alone is what the tests need. */
+/** `npm run build`: each entry point as one ES module, the types, and the sizes. `bundle()` alone is what the tests need. */
 import { execFileSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -7,6 +7,18 @@ import { entries } from "./entries.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
+/** Members of our own interfaces that no application ever sees: they are shortened, alike in every file. */
+const INTERNAL = "transition storageKind listeners changed tell era stored hold keep drop ask usable tick missedSignOut oneShot".split(" ");
+const mangleCache = Object.fromEntries(INTERNAL.map((name, index) => [name, "abcdefghijklmnopqrstuvwxyz"[index]]));
+
+/** The way to the sign-in page is a file of its own, loaded when it is needed. */
+const signInApart = {
+  name: "sign-in apart",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/sign-in\.ts$/ }, ({ kind }) => (kind === "dynamic-import" ? { path: "./sign-in.js", external: true } : undefined));
+  },
+};
+
 export async function bundle() {
   rmSync(`${root}dist`, { recursive: true, force: true });
   await build({
@@ -14,12 +26,13 @@ export async function bundle() {
     entryPoints: entries,
     outdir: "dist",
     bundle: true,
-    splitting: true,
-    chunkNames: "[name]-[hash]",
     format: "esm",
     target: "es2022",
     minify: true,
-    external: ["react", "axios"],
+    mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`),
+    mangleCache,
+    external: ["react", "axios", "@portero/browser"],
+    plugins: [signInApart],
     logLevel: "warning",
   });
 }

@@ -1,2 +1,7 @@
-/** Entry points: name of the built file → source. What they share, and what is loaded late, become chunks. */
-export const entries = { portero: "src/index.ts", storage: "src/storage.ts", protocol: "src/protocol.ts" };
+/** Files of the package: name of the built file → source. */
+export const entries = {
+  portero: "src/index.ts",
+  "sign-in": "src/session/sign-in.ts",
+  storage: "src/storage.ts",
+  protocol: "src/protocol.ts",
+};

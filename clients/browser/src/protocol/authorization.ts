@@ -1,5 +1,4 @@
 /** The authorization request and its answer: code grant, PKCE S256 always (RFC 6749 §4.1, RFC 7636, RFC 9207). */
-import { CallbackError } from "../errors.ts";
 import { sha256Text } from "./base64url.ts";
 import type { ServerMetadata } from "./metadata.ts";
 
@@ -17,7 +16,7 @@ export interface AuthorizationParameters {
   readonly loginHint?: string | undefined;
   readonly acrValues?: string | undefined;
   /** Seconds since the last sign-in that are still good enough. */
-  readonly maxAge?: number | undefined;
+  readonly maxAge?: number | string | undefined;
 }
 
 /** The address to send the browser to. There is no way to leave PKCE out, and none to choose `plain`. */
@@ -45,18 +44,21 @@ export async function authorizationUrl(metadata: ServerMetadata, parameters: Aut
   return url.href;
 }
 
+/** A code, or why there is none. */
+export type AuthorizationOutcome =
+  | { readonly kind: "code"; readonly code: string }
+  | { readonly kind: "issuer_mismatch" }
+  | { readonly kind: "authorization_refused"; readonly error: string };
+
 /**
- * Validate a callback whose `state` was found among our own attempts, and return the code.
+ * Validate a callback whose `state` was found among our own attempts.
  *
  * A wrong `iss` is refused before anything else: the answer may come from another server (RFC 9207 §2.4).
  */
-export function processAuthorizationResponse(metadata: ServerMetadata, url: URL): string {
-  const query = url.searchParams;
+export function processAuthorizationResponse(metadata: ServerMetadata, { searchParams: query }: URL): AuthorizationOutcome {
   const iss = query.get("iss");
-  if (iss === null ? metadata.authorization_response_iss_parameter_supported : iss !== metadata.issuer) {
-    throw new CallbackError("issuer_mismatch", "the answer does not come from the server we asked");
-  }
+  if (iss === null ? metadata.authorization_response_iss_parameter_supported : iss !== metadata.issuer) return { kind: "issuer_mismatch" };
   const error = query.get("error");
-  if (error !== null) throw new CallbackError("authorization_refused", `the server answered: ${error.slice(0, 60)}`, error);
-  return query.get("code") ?? "";
+  if (error !== null) return { kind: "authorization_refused", error: error.slice(0, 60) };
+  return { kind: "code", code: query.get("code") ?? "" };
 }

@@ -1,9 +1,8 @@
 /** Base64url without padding (RFC 4648 §5), and the random and hashed values made of it. */
 
+/** Of a few bytes: random values, digests, signatures. */
 export function encodeBase64url(bytes: Uint8Array): string {
-  let binary = "";
-  for (const byte of bytes) binary += String.fromCharCode(byte);
-  return btoa(binary).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+  return btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
 export function decodeBase64url(text: string): Uint8Array<ArrayBuffer> {

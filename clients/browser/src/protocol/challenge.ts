@@ -7,42 +7,28 @@ export interface Challenge {
   readonly parameters: Readonly<Record<string, string>>;
 }
 
-const TOKEN = "[!#$%&'*+.^_`|~\\w-]+";
-const PARAMETER = new RegExp(`(${TOKEN})[ \\t]*=[ \\t]*(?:"((?:[^"\\\\]|\\\\.)*)"|(${TOKEN}))`, "y");
-const SCHEME = new RegExp(`(${TOKEN})(?:[ \\t]+|(?=,)|$)`, "y");
-const TOKEN68 = /[\w.~+/-]+=*[ \t]*(?=,|$)/y;
-const COMMAS = /[ \t,]*/y;
+/** A name, and its value if it has one: a parameter. Without a value it is a scheme. */
+const PART = /[ \t,]*([\w!#$%&'*+.^`|~/-]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?/y;
 
-/** All challenges, in order. What cannot be parsed ends the list: half a challenge decides nothing. */
+/**
+ * All challenges, in order. Reading stops at the first thing that is none: linear, whatever comes.
+ *
+ * Does not check: a token68 (`Negotiate abc==`) is read as a parameter or a scheme nobody asks for.
+ */
 export function parseChallenges(header: string | null): Challenge[] {
-  const value = header ?? "";
   const challenges: { scheme: string; parameters: Record<string, string> }[] = [];
-  let position = 0;
-  const take = (pattern: RegExp) => {
-    pattern.lastIndex = position;
-    const match = pattern.exec(value);
-    if (match) position = pattern.lastIndex;
-    return match;
-  };
-  for (take(COMMAS); position < value.length; take(COMMAS)) {
-    const current = challenges.at(-1);
-    const parameter = current && take(PARAMETER);
-    if (parameter) {
-      current.parameters[parameter[1]!.toLowerCase()] = parameter[3] ?? parameter[2]!.replace(/\\(.)/g, "$1");
-      continue;
-    }
-    const scheme = take(SCHEME);
-    if (!scheme) break;
-    challenges.push({ scheme: scheme[1]!.toLowerCase(), parameters: {} });
-    // A token68 only when it is no parameter: `Negotiate abc==`.
-    PARAMETER.lastIndex = position;
-    if (!PARAMETER.test(value)) take(TOKEN68);
+  PART.lastIndex = 0;
+  for (let match; (match = PART.exec(header ?? "")); ) {
+    const name = match[1]!.toLowerCase();
+    const value = match[3] ?? match[2]?.replace(/\\(.)/g, "$1");
+    if (value === undefined) challenges.push({ scheme: name, parameters: {} });
+    else if (challenges.length) challenges.at(-1)!.parameters[name] = value;
   }
   return challenges;
 }
 
 /** The challenge that speaks of our kind of token: Bearer or DPoP, the one with an `error` first. */
 export function tokenChallenge(header: string | null): Challenge | undefined {
-  const ours = parseChallenges(header).filter(({ scheme }) => scheme === "bearer" || scheme === "dpop");
+  const ours = parseChallenges(header).filter(({ scheme }) => /^(bearer|dpop)$/.test(scheme));
   return ours.find(({ parameters }) => parameters["error"]) ?? ours[0];
 }

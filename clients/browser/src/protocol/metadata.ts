@@ -1,5 +1,5 @@
 /** Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0). */
-import { DiscoveryError } from "../errors.ts";
+import { PorteroError } from "../errors.ts";
 
 export interface ServerMetadata {
   readonly issuer: string;
@@ -21,10 +21,8 @@ export function discoveryRequest(issuer: string): Request {
  */
 export async function processDiscoveryResponse(expectedIssuer: string, response: Response): Promise<ServerMetadata> {
   const document = response.ok ? ((await response.json().catch(() => null)) as ServerMetadata | null) : null;
-  if (!document) throw new DiscoveryError(`no metadata at the issuer: HTTP ${response.status}`);
-  if (document.issuer !== expectedIssuer) throw new DiscoveryError("the metadata names another issuer");
-  for (const name of ["authorization_endpoint", "token_endpoint"] as const) {
-    if (!URL.canParse(document[name])) throw new DiscoveryError(`the metadata has no ${name}`);
+  if (document?.issuer !== expectedIssuer || !URL.canParse(document.authorization_endpoint) || !URL.canParse(document.token_endpoint)) {
+    throw new PorteroError("discovery_failed", document ? "another issuer" : `HTTP ${response.status}`);
   }
   return document;
 }

@@ -1,21 +1,24 @@
-/** The token endpoint: request and answer for the code and the refresh grant (RFC 6749 §4.1.3, §6; design §3.2). */
+/** The token endpoint: the refresh request, and the answer to every grant (RFC 6749 §5, §6; design §3.2). */
 import { retryAfterSeconds } from "./retry-after.ts";
 import type { ServerMetadata } from "./metadata.ts";
 
+/** A granted answer, by the names of the wire. Times are in seconds. */
 export interface Grant {
-  readonly accessToken: string;
-  readonly tokenType: string;
-  /** Seconds; absent when the server does not say. */
-  readonly expiresIn?: number | undefined;
+  readonly access_token: string;
+  /** Absent when the server does not say. */
+  readonly expires_in?: number;
   /** Absent: the one we have stays good. */
-  readonly refreshToken?: string | undefined;
-  /** Seconds until a proactive refresh is welcome. */
-  readonly refreshAfter?: number | undefined;
-  readonly refreshTokenExpiresIn?: number | undefined;
-  readonly sessionExpiresIn?: number | undefined;
-  readonly scope?: string | undefined;
-  readonly idToken?: string | undefined;
+  readonly refresh_token?: string;
+  /** Until a proactive refresh is welcome. */
+  readonly refresh_after?: number;
+  readonly refresh_token_expires_in?: number;
+  readonly session_expires_in?: number;
+  readonly scope?: string;
+  readonly id_token?: string;
 }
+
+const TEXTS = ["access_token", "refresh_token", "scope", "id_token"];
+const SECONDS = ["expires_in", "refresh_after", "refresh_token_expires_in", "session_expires_in"];
 
 /** Why our server refused a refresh token; `invalid_grant` when it (or a stranger's server) did not say. */
 export type RefusalReason = "expired" | "revoked" | "reused" | "superseded" | "invalid_grant";
@@ -30,22 +33,9 @@ export type TokenOutcome =
   | { readonly kind: "refused"; readonly reason: RefusalReason }
   | { readonly kind: "unavailable"; readonly reason: UnavailableReason; readonly retryAfter?: number | undefined };
 
-function formPost(url: string, fields: Record<string, string>): Request {
+export function formPost(url: string, fields: Record<string, string>): Request {
   // `redirect: "error"`: a captive portal redirects, a token endpoint never does; and a token must not follow.
-  return new Request(url, { method: "POST", body: new URLSearchParams(fields), credentials: "omit", redirect: "error", cache: "no-store" });
-}
-
-export function codeRequest(
-  metadata: ServerMetadata,
-  fields: { readonly clientId: string; readonly redirectUri: string; readonly code: string; readonly codeVerifier: string },
-): Request {
-  return formPost(metadata.token_endpoint, {
-    grant_type: "authorization_code",
-    client_id: fields.clientId,
-    redirect_uri: fields.redirectUri,
-    code: fields.code,
-    code_verifier: fields.codeVerifier,
-  });
+  return new Request(url, { method: "POST", body: new URLSearchParams(fields), credentials: "omit", redirect: "error" });
 }
 
 /**
@@ -71,58 +61,36 @@ export function revocationRequest(url: string, fields: { readonly clientId: stri
   );
 }
 
-const REASONS: readonly string[] = ["expired", "revoked", "reused", "superseded"];
-
-function seconds(value: unknown): number | undefined {
-  return typeof value === "number" && value >= 0 ? value : undefined;
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
-}
-
 /**
  * Sort the answer of the token endpoint. `nowMs` is the wall clock, for a `Retry-After` that is a date.
  *
  * Does not check: the access token itself; it is opaque to a client (RFC 6749 §1.4).
  */
 export async function processTokenResponse(response: Response, nowMs: number): Promise<TokenOutcome> {
-  const retryAfter = retryAfterSeconds(response.headers, nowMs);
-  if (response.status === 429) return { kind: "unavailable", reason: "rate_limited", retryAfter };
-  if (response.status >= 500) return { kind: "unavailable", reason: "server_error", retryAfter };
+  const { status, ok } = response;
+  const unavailable = (reason: UnavailableReason): TokenOutcome => ({
+    kind: "unavailable",
+    reason,
+    retryAfter: retryAfterSeconds(response.headers, nowMs),
+  });
+  if (status === 429) return unavailable("rate_limited");
+  if (status >= 500) return unavailable("server_error");
   const answer = (await response.json().catch(() => null)) as Record<string, unknown> | null;
-  const bad = { kind: "unavailable", reason: "bad_answer", retryAfter } as const;
-  if (!answer) return bad;
-  if (!response.ok) {
-    const { error } = answer;
-    if (error === "invalid_grant") {
-      const reason = answer["error_reason"];
-      return { kind: "refused", reason: REASONS.includes(reason as string) ? (reason as RefusalReason) : error };
-    }
-    return text(error) ? { kind: "unavailable", reason: "client_refused", retryAfter } : bad;
+  const { error, error_reason: reason } = answer ?? {};
+  if (!ok && error === "invalid_grant") {
+    return { kind: "refused", reason: /^(expired|revoked|reused|superseded)$/.test(`${reason as string}`) ? (reason as RefusalReason) : error };
   }
-  const accessToken = text(answer["access_token"]);
-  if (!accessToken) return bad;
-  return {
-    kind: "granted",
-    grant: {
-      accessToken,
-      tokenType: text(answer["token_type"]) ?? "Bearer",
-      expiresIn: seconds(answer["expires_in"]),
-      refreshToken: text(answer["refresh_token"]),
-      refreshAfter: seconds(answer["refresh_after"]),
-      refreshTokenExpiresIn: seconds(answer["refresh_token_expires_in"]),
-      sessionExpiresIn: seconds(answer["session_expires_in"]),
-      scope: text(answer["scope"]),
-      idToken: text(answer["id_token"]),
-    },
-  };
+  const grant: Record<string, unknown> = {};
+  // What has the wrong type is as good as absent.
+  for (const name of TEXTS) if (typeof answer?.[name] === "string" && answer[name]) grant[name] = answer[name];
+  for (const name of SECONDS) if ((answer?.[name] as number) >= 0) grant[name] = Number(answer![name]);
+  if (!ok || !grant["access_token"]) return unavailable(!ok && typeof error === "string" ? "client_refused" : "bad_answer");
+  return { kind: "granted", grant: grant as unknown as Grant };
 }
 
 /** An exception of `fetch` as an outcome. */
 export function unavailable(error: unknown, online: boolean): TokenOutcome {
-  const { name, code } = error as { name?: string; code?: string };
-  const reason =
-    code === "discovery_failed" ? code : name === "TimeoutError" || name === "AbortError" ? "timeout" : online ? "network" : "offline";
+  const { name, code } = error as { name?: string; code?: unknown };
+  const reason = code === "discovery_failed" ? code : /^(Timeout|Abort)Error$/.test(`${name}`) ? "timeout" : online ? "network" : "offline";
   return { kind: "unavailable", reason };
 }

@@ -1,9 +1,7 @@
 /** How a session is configured. Read once, when it is created. */
-import type { ServerMetadata } from "../protocol/metadata.ts";
 import type { Environment } from "./environment.ts";
-import type { Proofs } from "./proofs.ts";
 import type { Storage } from "./store.ts";
-import type { Clock } from "./tokens.ts";
+import type { Transport } from "./transport.ts";
 
 export interface PorteroConfig {
   /** The authorization server, exactly as it names itself. */
@@ -26,12 +24,9 @@ export interface PorteroConfig {
   readonly replayUnsafe?: boolean;
   /** A name for one of several accounts in one browser. They know nothing of each other. */
   readonly account?: string;
-  /** DPoP (RFC 9449); from `@portero/browser/dpop`. */
-  readonly proofs?: Proofs;
-  /** Skips discovery. */
-  readonly metadata?: ServerMetadata;
+  /** Default: Bearer. DPoP (RFC 9449) is in `@portero/browser/dpop`. */
+  readonly transport?: Transport;
   /** Milliseconds. What each trades: a shorter refresh gives up on slow networks; a shorter lock sends more equal refreshes. */
   readonly limits?: { readonly refresh?: number; readonly lock?: number; readonly superseded?: number };
-  readonly clock?: Clock;
   readonly environment?: Environment;
 }

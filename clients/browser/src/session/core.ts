@@ -1,145 +1,178 @@
 /** What the parts of a session share: state and events, the tokens and their store, the server, the other tabs. */
-import { SignInRequiredError } from "../errors.ts";
+import { PorteroError } from "../errors.ts";
 import { discoveryRequest, processDiscoveryResponse, type ServerMetadata } from "../protocol/metadata.ts";
-import { revocationRequest } from "../protocol/token.ts";
+import { processTokenResponse, revocationRequest, unavailable, type Grant, type TokenOutcome } from "../protocol/token.ts";
 import type { PorteroConfig } from "./config.ts";
 import { page, type Environment } from "./environment.ts";
-import { shown, type Listener, type SessionEvent, type Step } from "./events.ts";
+import type { Listener, SessionEvent, Step } from "./events.ts";
 import { next, type Cause, type State } from "./machine.ts";
 import { memory, type Store } from "./store.ts";
-import { Age, systemClock, type Clock, type Tokens } from "./tokens.ts";
+import { ageOf, tokensFrom, wall, type Tokens } from "./tokens.ts";
+import { bearer, type Transport } from "./transport.ts";
 
 /** Between tabs: what happened, never what to use. */
 export type TabMessage =
-  | { readonly kind: "refreshed" }
-  | { readonly kind: "signed_out" }
-  | { readonly kind: "signed_in"; readonly subject: string | undefined };
+  { readonly kind: "refreshed" } | { readonly kind: "signed_out" } | { readonly kind: "signed_in"; readonly sub: string | undefined };
 
 type Unstamped<T> = T extends unknown ? Omit<T, "at"> : never;
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-export class Core {
+export interface Core {
   readonly config: PorteroConfig;
-  readonly clock: Clock;
   readonly environment: Environment;
+  readonly transport: Transport;
   /** Issuer, client and account: what keeps two sessions of one browser apart in every name we use. */
   readonly prefix: string;
   readonly store: Store;
   /** Where the tokens really lie; `memory` when the browser did not let us in. */
-  storageKind: string;
-  readonly listeners = new Set<Listener>();
-  state: State = "signed_out";
-  tokens: Tokens | null = null;
-  age: Age | null = null;
+  readonly storageKind: string;
+  readonly listeners: Set<Listener>;
+  readonly state: State;
+  readonly tokens: Tokens | null;
+  /** Seconds since the tokens were asked for. */
+  age(): number;
   /** One per sign-in: what is in flight when it ends, ends with it. */
-  era = new AbortController();
-  tell: (message: TabMessage) => void = () => {};
-  changed: () => void = () => {};
-  #metadata: Promise<ServerMetadata> | undefined;
+  readonly era: AbortController;
+  tell(message: TabMessage): void;
+  changed(): void;
 
-  constructor(config: PorteroConfig) {
-    this.config = config;
-    this.clock = config.clock ?? systemClock;
-    this.environment = config.environment ?? page;
-    this.prefix = `portero|${config.issuer}|${config.clientId}|${config.account ?? ""}|`;
-    const storage = config.storage ?? memory;
-    this.storageKind = storage.kind;
-    this.store = storage.open(this.prefix, () => {
-      if (this.storageKind === memory.kind) return;
-      this.storageKind = memory.kind;
-      this.#emit({ type: "warning", reason: "storage_blocked" });
-    });
-  }
+  transition(cause: Cause, reason: string): void;
+  step(step: Step, reason: string, url?: string): void;
+  /** The server's metadata, asked for once; a failure is asked again. */
+  metadata(): Promise<ServerMetadata>;
+  /** Ask the token endpoint; whatever happens is an outcome. */
+  ask(step: Step, request: (metadata: ServerMetadata) => Request): Promise<TokenOutcome>;
+  /** What the store holds now; another tab may have written it. */
+  stored(): Tokens | null;
+  /** Take over tokens that are in the store. */
+  hold(tokens: Tokens): Tokens;
+  /** Take over what the server granted. In the store before anything is announced: whoever hears of it must find it. */
+  keep(grant: Grant, id: string, sentAt: number, previous?: Tokens): Tokens;
+  /** The end of this sign-in in this page. `wipe`: in the store too, unless it holds somebody else's by now. */
+  end(cause: Cause, reason: string, wipe?: boolean): void;
+  /** Tokens that came too late must not bring anybody back, and nobody shall find them. */
+  drop(refreshToken: string | undefined): void;
+  /** Best effort, after the wipe: the server forgets what we already forgot. */
+  revoke(refreshToken: string | undefined): Promise<void>;
+}
 
-  transition(cause: Cause, reason: string): void {
-    const from = this.state;
-    const to = next(from, cause);
-    if (!to) return;
-    this.state = to;
-    this.#emit({ type: "transition", from, to, cause, reason });
-    this.changed();
-  }
+export function coreOf(config: PorteroConfig): Core {
+  const { issuer, clientId, account = "", storage = memory, environment = page, transport = bearer } = config;
+  const prefix = `portero|${issuer}|${clientId}|${account}|`;
+  const listeners = new Set<Listener>();
+  let known: Promise<ServerMetadata> | undefined;
 
-  step(step: Step, reason: string, url?: string): void {
-    this.#emit({ type: "step", step, reason, url: url && shown(url) });
-  }
-
-  #emit(event: Unstamped<SessionEvent>): void {
-    const stamped = { ...event, at: this.clock.wall() };
+  const emit = (event: Unstamped<SessionEvent>) => {
+    const stamped = { ...event, at: wall() };
     // Later, and each on its own: a listener may be slow or throw, and we may be holding a lock. Whoever subscribes
     // right after the session was made still hears how it began.
-    queueMicrotask(() => {
-      for (const listener of this.listeners) queueMicrotask(() => listener(stamped));
-    });
-  }
+    queueMicrotask(() => listeners.forEach((listener) => queueMicrotask(() => listener(stamped))));
+  };
 
-  /** The server's metadata, asked for once; a failure is asked again. */
-  metadata(): Promise<ServerMetadata> {
-    const { metadata, issuer } = this.config;
-    this.#metadata ??= (async () =>
-      metadata ?? processDiscoveryResponse(issuer, await this.send(discoveryRequest(issuer))))().catch((error: unknown) => {
-      this.#metadata = undefined;
+  // An address without what may be secret in it.
+  const step: Core["step"] = (step, reason, url) => emit({ type: "step", step, reason, url: url?.replace(/[?#].*/, "") });
+
+  const limited = (request: Request) => new Request(request, { signal: AbortSignal.timeout(config.limits?.refresh ?? 10_000) });
+
+  const metadata: Core["metadata"] = () => {
+    const ask = async () => processDiscoveryResponse(issuer, await fetch(limited(discoveryRequest(issuer))));
+    return (known ??= ask().catch((error: unknown) => {
+      known = undefined;
       throw error;
-    });
-    return this.#metadata;
-  }
+    }));
+  };
 
-  /** Send to the authorization server, under the time limit, with a proof of possession where that is asked for. */
-  async send(request: Request): Promise<Response> {
-    const { proofs, limits } = this.config;
-    const { url, method } = request;
-    const signal = AbortSignal.timeout(limits?.refresh ?? 10_000);
-    for (let again = !!proofs && method === "POST"; ; again = false) {
-      const attempt = new Request(again ? request.clone() : request, { signal });
-      if (proofs && method === "POST") attempt.headers.set("DPoP", await proofs.proof({ method, url }));
-      const response = await fetch(attempt);
-      if (!proofs?.learn(response, url) || !again) return response;
-    }
-  }
+  const core: Mutable<Core> = {
+    config,
+    environment,
+    transport,
+    prefix,
+    storageKind: storage.kind,
+    store: storage.open(prefix, () => {
+      // The store may fall while it is being opened: then `core` is not there yet.
+      queueMicrotask(() => {
+        if (core.storageKind === memory.kind) return;
+        core.storageKind = memory.kind;
+        emit({ type: "warning", reason: "storage_blocked" });
+      });
+    }),
+    listeners,
+    state: "signed_out",
+    tokens: null,
+    age: () => 0,
+    era: new AbortController(),
+    tell() {},
+    changed() {},
 
-  /** What the store holds now; another tab may have written it. */
-  stored(): Tokens | null {
-    const text = this.store.read();
-    return text === null ? null : (JSON.parse(text) as Tokens);
-  }
+    transition(cause, reason) {
+      const from = core.state;
+      const to = next(from, cause);
+      if (!to) return;
+      core.state = to;
+      emit({ type: "transition", from, to, cause, reason });
+      core.changed();
+    },
 
-  /** Take over tokens, ours or another tab's; `write` when they are new to the store. */
-  hold(tokens: Tokens, write: boolean): Tokens {
-    // Stored before anything is announced: whoever hears of it must find it.
-    if (write) this.store.write(JSON.stringify(tokens));
-    this.age = new Age(this.clock, tokens);
-    return (this.tokens = tokens);
-  }
+    step,
+    metadata,
 
-  /** The end of this sign-in in this page. `wipe`: in the store too, unless it holds somebody else's by now. */
-  end(cause: Cause, reason: string, wipe = true): void {
-    if (wipe) this.store.write(null);
-    this.tokens = this.age = null;
-    const { era } = this;
-    this.era = new AbortController();
-    this.transition(cause, reason);
-    era.abort(new SignInRequiredError(reason));
-  }
+    async ask(name, request) {
+      try {
+        const asked = request(await metadata());
+        step(name, core.state, asked.url);
+        return await processTokenResponse(await transport.send(limited(asked), null), wall());
+      } catch (error) {
+        return unavailable(error, environment.online());
+      }
+    },
 
-  /** Best effort, after the wipe: the server forgets what we already forgot. */
-  async revoke(refreshToken: string | undefined): Promise<void> {
-    if (!refreshToken) return;
-    try {
-      const { revocation_endpoint: url } = await this.metadata();
-      if (!url) return;
-      this.step("revoke.sent", "sign_out", url);
-      await this.send(revocationRequest(url, { clientId: this.config.clientId, refreshToken }));
-    } catch (error) {
-      this.step("revoke.failed", (error as Error).name);
-    }
-  }
+    stored: () => JSON.parse(core.store.read() ?? "null") as Tokens | null,
+
+    hold(tokens) {
+      core.age = ageOf(tokens);
+      return (core.tokens = tokens);
+    },
+
+    keep(grant, id, sentAt, previous) {
+      const tokens = tokensFrom(grant, id, sentAt, previous);
+      core.store.write(JSON.stringify(tokens));
+      return core.hold(tokens);
+    },
+
+    end(cause, reason, wipe = true) {
+      const { era } = core;
+      if (wipe) core.store.write(null);
+      core.tokens = null;
+      core.era = new AbortController();
+      core.transition(cause, reason);
+      era.abort(new PorteroError("sign_in_required", reason));
+    },
+
+    drop(refreshToken) {
+      step("refresh.dropped", core.state);
+      void core.revoke(refreshToken);
+    },
+
+    async revoke(refreshToken) {
+      try {
+        const { revocation_endpoint: url } = await metadata();
+        if (!url || !refreshToken) return;
+        step("revoke.sent", core.state, url);
+        await transport.send(limited(revocationRequest(url, { clientId, refreshToken })), null);
+      } catch (error) {
+        step("revoke.failed", (error as Error).name);
+      }
+    },
+  };
+  return core;
 }
 
 /** Wait for `promise`, but no longer than `signal`; what it stands for goes on. */
 export function until<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
+  const aborted = new Promise<never>((_, reject) => {
     const abort = () => reject(signal.reason as Error);
     if (signal.aborted) abort();
     signal.addEventListener("abort", abort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
+  return Promise.race([promise, aborted]);
 }

@@ -16,7 +16,7 @@ export const page: Environment = {
   href: () => location.href,
   navigate: (url) => location.assign(url),
   replaceUrl: (url) => history.replaceState(history.state, "", url),
-  visible: () => document.visibilityState !== "hidden",
+  visible: () => !document.hidden,
   online: () => navigator.onLine,
   on(type, handler) {
     const target = type === "visibilitychange" ? document : window;

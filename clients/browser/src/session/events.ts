@@ -9,7 +9,6 @@ export type Step =
   | "refresh.adopted"
   | "refresh.dropped"
   | "refresh.waits"
-  | "refresh.retry_scheduled"
   | "request.unauthorized"
   | "request.retried"
   | "request.not_cured"
@@ -23,9 +22,3 @@ export type SessionEvent =
   | { readonly type: "warning"; readonly reason: "storage_blocked"; readonly at: number };
 
 export type Listener = (event: SessionEvent) => void;
-
-/** An address without what may be secret in it. */
-export function shown(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return origin + pathname;
-}

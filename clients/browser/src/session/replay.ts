@@ -11,30 +11,20 @@ export interface Replay {
   readonly request: Request;
   /** The body exists once. */
   readonly oneShot: boolean;
-  /** The request to send; the first call may use the body up when it is `oneShot`. */
+  /** The request to send; only a body that can be copied is. */
   attempt(): Request;
 }
 
 export function replayable(input: RequestInfo | URL, init: FetchInit = {}): Replay {
-  const { body, ...rest } = init;
+  const { body } = init;
   if (typeof body === "function") {
-    const made = () => new Request(input, { ...rest, body: body(), duplex: "half" } as RequestInit);
-    let first: Request | undefined = made();
-    const request = first;
-    return {
-      request,
-      oneShot: false,
-      attempt() {
-        const next = first ?? made();
-        first = undefined;
-        return next;
-      },
-    };
+    const request = new Request(input, { ...init, body: null });
+    return { request, oneShot: false, attempt: () => new Request(request, { body: body(), duplex: "half" } as RequestInit) };
   }
   // The body is serialized here, once: a second serialization of FormData would choose another boundary.
   const request = new Request(input, init as RequestInit);
-  const oneShot = body instanceof ReadableStream || (body == null && input instanceof Request && streams(request));
-  return { request, oneShot, attempt: () => (oneShot || !request.body ? new Request(request) : request.clone()) };
+  const oneShot = body instanceof ReadableStream || (!body && streams(request));
+  return { request, oneShot, attempt: () => (oneShot || !request.body ? request : request.clone()) };
 }
 
 /**

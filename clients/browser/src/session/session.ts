@@ -1,13 +1,15 @@
 /** A session in one page: what the application sees. */
-import { SignInRequiredError, StepUpRequiredError } from "../errors.ts";
+import { PorteroError } from "../errors.ts";
+import type { Grant } from "../protocol/token.ts";
 import type { PorteroConfig } from "./config.ts";
-import { Core, type TabMessage } from "./core.ts";
+import { coreOf, type TabMessage } from "./core.ts";
 import type { Listener, SessionEvent } from "./events.ts";
 import type { State } from "./machine.ts";
-import { Refresher } from "./refresher.ts";
+import { refresherOf } from "./refresher.ts";
 import type { FetchInit } from "./replay.ts";
-import { Sender } from "./sender.ts";
-import { Tabs } from "./tabs.ts";
+import { senderOf } from "./sender.ts";
+import type { Fail } from "./sign-in.ts";
+import { tabsOf } from "./tabs.ts";
 import { unverifiedClaims } from "./tokens.ts";
 
 export interface SignInOptions {
@@ -17,232 +19,208 @@ export interface SignInOptions {
   readonly loginHint?: string;
   readonly acrValues?: string | undefined;
   /** Seconds. */
-  readonly maxAge?: number | undefined;
+  readonly maxAge?: number | string | undefined;
 }
 
-/** For a page that shows what is going on. Seconds; nothing in it is a token. */
-export interface TokenInfo {
-  readonly tokenType: string;
+/** For a page that shows what is going on: lives and ages in seconds, by the names of the wire. Nothing in it is a token. */
+export interface TokenInfo extends Omit<Grant, "access_token" | "refresh_token" | "id_token"> {
+  /** Since the tokens were asked for: what is left of `expires_in` is `expires_in - age`. */
+  readonly age: number;
   readonly storage: string;
-  readonly scope: string | undefined;
-  /** Of the access token; negative when it is past its end. */
-  readonly expiresIn: number | undefined;
-  readonly refreshAfter: number | undefined;
-  readonly refreshTokenExpiresIn: number | undefined;
-  readonly sessionExpiresIn: number | undefined;
+  /** There is a refresh token. */
   readonly refreshable: boolean;
   /** What the access token says, if it is a JWT. Unverified: never decide anything by it. */
   readonly unverifiedClaims: Record<string, unknown> | null;
 }
 
-const signInPart = () => import("./sign-in.ts");
-
-export class Session {
-  readonly #core: Core;
-  readonly #refresher: Refresher;
-  readonly #sender: Sender;
-  readonly #tabs: Tabs;
-  readonly #callbacks = new Map<string, Promise<{ readonly returnTo: string }>>();
-  readonly #stops: (() => void)[];
-  #leaving: Promise<void> | undefined;
-
-  constructor(config: PorteroConfig) {
-    const core = (this.#core = new Core(config));
-    this.#refresher = new Refresher(core);
-    this.#sender = new Sender(core, this.#refresher);
-    this.#tabs = new Tabs(core, (message) => this.#heard(message));
-    const { on } = core.environment;
-    this.#stops = [
-      on("online", () => this.#resumed()),
-      on("visibilitychange", () => this.#resumed()),
-      on("pageshow", (event) => this.#shown(event as PageTransitionEvent)),
-      on("pagehide", () => this.#tabs.close()),
-      on("storage", () => this.#look()),
-    ];
-    const stored = core.stored();
-    if (stored) {
-      core.hold(stored, false);
-      core.transition("restored", core.storageKind);
-    }
-    core.changed = () => this.#refresher.tick();
-    core.changed();
-  }
-
-  get state(): State {
-    return this.#core.state;
-  }
-
+export interface Session {
+  readonly state: State;
   /** Hear every event; returns how to stop. Called later, never in the middle of something. */
-  onEvent(listener: Listener): () => void {
-    this.#core.listeners.add(listener);
-    return () => this.#core.listeners.delete(listener);
-  }
-
+  onEvent(listener: Listener): () => void;
   /** Hear the changes of state; returns how to stop. */
-  onChange(listener: (state: State, event: Extract<SessionEvent, { type: "transition" }>) => void): () => void {
-    return this.onEvent((event) => {
-      if (event.type === "transition") listener(event.to, event);
-    });
-  }
-
+  onChange(listener: (state: State, event: Extract<SessionEvent, { type: "transition" }>) => void): () => void;
   /** Go to the sign-in page. Many calls are one navigation. */
-  signIn(options: SignInOptions = {}): Promise<void> {
-    this.#core.transition("sign_in", options.acrValues || options.maxAge !== undefined ? "step_up" : "asked");
-    return (this.#leaving ??= this.#orStay(signInPart().then(({ leave }) => leave(this.#core, options))));
-  }
-
+  signIn(options?: SignInOptions): Promise<void>;
   /**
    * On the redirect URI: turn the answer into a session. Null when this address is no answer. Call it as often as you
    * like; the code is exchanged once.
    *
-   * Throws CallbackError; then no session has begun, and `signIn()` is the way on.
+   * When it throws, no session has begun, and `signIn()` is the way on.
    */
-  async handleCallback(href = this.#core.environment.href()): Promise<{ readonly returnTo: string } | null> {
-    const url = new URL(href);
-    const { searchParams: answer } = url;
-    const state = answer.get("state");
-    if (state === null || !(answer.has("code") || answer.has("error"))) return null;
-    let callback = this.#callbacks.get(state);
-    if (!callback) {
-      callback = this.#orStay(signInPart().then(({ exchange }) => exchange(this.#core, url)));
-      this.#callbacks.set(state, callback);
-    }
-    return callback;
-  }
-
+  handleCallback(href?: string): Promise<{ readonly returnTo: string } | null>;
   /**
    * Like the global `fetch`, with the token for the allowed origins, and a refresh and one repetition when it is needed.
    *
-   * Throws SignInRequiredError, RefreshUnavailableError, NotReplayableError, StepUpRequiredError, LoginLoopError, and
-   * whatever `fetch` throws. A 401 that comes back is one that no refresh cures.
+   * Throws PorteroError (`sign_in_required`, `refresh_unavailable`, `not_replayable`, `step_up_required`, `login_loop`)
+   * and whatever `fetch` throws. A 401 that comes back is one that no refresh cures.
    */
-  fetch = async (input: RequestInfo | URL, init?: FetchInit): Promise<Response> => {
-    try {
-      return await this.#sender.fetch(input, init, this.#callbacks.values());
-    } catch (error) {
-      const { autoSignIn = true } = this.#core.config;
-      if (autoSignIn && this.state !== "disposed") {
-        if (error instanceof StepUpRequiredError) await this.#automatic(error);
-        else if (error instanceof SignInRequiredError && error.reason !== "user") await this.#automatic();
-      }
-      throw error;
-    }
-  };
-
+  fetch(this: void, input: RequestInfo | URL, init?: FetchInit): Promise<Response>;
   /** Refresh now. Joins the refresh that is under way, if there is one. */
-  async refresh(): Promise<void> {
-    if (!this.#core.tokens) throw new SignInRequiredError("signed_out");
-    await this.#refresher.refresh("asked");
-  }
-
+  refresh(): Promise<void>;
   /**
    * Forget everything here and in the other tabs, at once; then tell the server, best effort. `redirect`: also end the
    * sign-in at the authorization server, and come back to `returnTo`.
    */
-  async signOut(options: { readonly redirect?: boolean; readonly returnTo?: string } = {}): Promise<void> {
-    const core = this.#core;
-    const refreshToken = (core.store.shared ? core.stored() : core.tokens)?.refreshToken;
-    core.end("sign_out", "user");
-    core.tell({ kind: "signed_out" });
-    const revoked = core.revoke(refreshToken);
-    void core.config.proofs?.forget();
-    if (!options.redirect) return revoked;
-    await (await signInPart()).endSession(core, options.returnTo);
-  }
-
-  getTokenInfo(): TokenInfo | null {
-    const { tokens, age, storageKind } = this.#core;
-    if (!tokens || !age) return null;
-    const seconds = age.seconds();
-    const left = (life: number | undefined) => (life === undefined ? life : life - seconds);
-    return {
-      tokenType: tokens.tokenType,
-      storage: storageKind,
-      scope: tokens.scope,
-      expiresIn: left(tokens.expiresIn),
-      refreshAfter: left(tokens.refreshAfter),
-      refreshTokenExpiresIn: left(tokens.refreshTokenExpiresIn),
-      sessionExpiresIn: left(tokens.sessionExpiresIn),
-      refreshable: tokens.refreshToken !== undefined,
-      unverifiedClaims: unverifiedClaims(tokens.accessToken),
-    };
-  }
-
+  signOut(options?: { readonly redirect?: boolean; readonly returnTo?: string }): Promise<void>;
+  getTokenInfo(): TokenInfo | null;
   /** Leave no timer, listener or channel behind. What is stored stays stored. */
-  dispose(): void {
-    this.#core.transition("dispose", "disposed");
-    for (const stop of this.#stops) stop();
-    this.#tabs.close();
-    this.#refresher.stop();
-    this.#core.era.abort(new SignInRequiredError("disposed"));
-    this.#core.tokens = this.#core.age = null;
-    queueMicrotask(() => this.#core.listeners.clear());
-  }
+  dispose(): void;
+}
 
-  #orStay<T>(way: Promise<T>): Promise<T> {
+const signInPart = () => import("./sign-in.ts");
+const fail: Fail = (code, reason) => new PorteroError(code, reason);
+
+export function sessionOf(config: PorteroConfig): Session {
+  const core = coreOf(config);
+  const { environment, store, transport } = core;
+  const refresher = refresherOf(core);
+  const send = senderOf(core, refresher);
+  const tabs = tabsOf(core, heard);
+  const callbacks = new Map<string, Promise<{ readonly returnTo: string }>>();
+  let leaving: Promise<void> | undefined;
+
+  const { on } = environment;
+  const stops = [
+    on("online", resumed),
+    on("visibilitychange", resumed),
+    on("pageshow", (event) => {
+      if ((event as PageTransitionEvent).persisted) {
+        tabs.open();
+        if (leaving) stay("came back");
+      }
+      resumed();
+    }),
+    on("pagehide", tabs.close),
+    on("storage", look),
+  ];
+  const restored = core.stored();
+  if (restored) {
+    core.hold(restored);
+    core.transition("restored", core.storageKind);
+  }
+  core.changed = () => refresher.tick();
+  core.changed();
+
+  const session: Session = {
+    get state() {
+      return core.state;
+    },
+
+    onEvent(listener) {
+      core.listeners.add(listener);
+      return () => core.listeners.delete(listener);
+    },
+
+    onChange: (listener) =>
+      session.onEvent((event) => {
+        if (event.type === "transition") listener(event.to, event);
+      }),
+
+    signIn(options = {}) {
+      core.transition("sign_in", options.acrValues ? "step_up" : "asked");
+      return (leaving ??= orStay(signInPart().then(({ leave }) => leave(core, options))));
+    },
+
+    async handleCallback(href = environment.href()) {
+      const url = new URL(href);
+      const answer = url.searchParams;
+      const state = answer.get("state");
+      if (state === null || !(answer.has("code") || answer.has("error"))) return null;
+      let callback = callbacks.get(state);
+      if (!callback) callbacks.set(state, (callback = orStay(signInPart().then(({ exchange }) => exchange(core, fail, url)))));
+      return callback;
+    },
+
+    async fetch(input, init) {
+      try {
+        return await send(input, init, callbacks.values());
+      } catch (error) {
+        const { code, reason, acrValues, maxAge } = error as PorteroError;
+        // Whoever signed out by hand is not sent to sign in again.
+        const wanted = code === "step_up_required" || (code === "sign_in_required" && reason !== "user");
+        if (wanted && (config.autoSignIn ?? true) && core.state !== "disposed" && !leaving) {
+          const { countAutomatic } = await signInPart();
+          if (!leaving) {
+            countAutomatic(core, fail);
+            await session.signIn({ acrValues, maxAge });
+          }
+        }
+        throw error;
+      }
+    },
+
+    async refresh() {
+      await refresher.refresh("asked");
+    },
+
+    async signOut({ redirect, returnTo } = {}) {
+      const refreshToken = core.stored()?.refresh_token;
+      core.end("sign_out", "user");
+      core.tell({ kind: "signed_out" });
+      const revoked = core.revoke(refreshToken);
+      void transport.forget?.();
+      if (!redirect) return revoked;
+      await (await signInPart()).endSession(core, returnTo);
+    },
+
+    getTokenInfo() {
+      if (!core.tokens) return null;
+      const { access_token, refresh_token, id_token, id, at, sub, ...rest } = core.tokens;
+      return { ...rest, age: core.age(), storage: core.storageKind, refreshable: !!refresh_token, unverifiedClaims: unverifiedClaims(access_token) };
+    },
+
+    dispose() {
+      for (const stop of stops) stop();
+      tabs.close();
+      // What is stored stays: this is the end of the page's part, not of the session.
+      core.end("dispose", "disposed", false);
+      refresher.stop();
+      queueMicrotask(() => queueMicrotask(() => core.listeners.clear()));
+    },
+  };
+  return session;
+
+  function orStay<T>(way: Promise<T>): Promise<T> {
     return way.catch((error: unknown) => {
-      this.#stay((error as { code?: string }).code ?? "failed");
+      stay((error as PorteroError).code ?? "failed");
       throw error;
     });
   }
 
   /** The way out did not lead out: it failed, or the person came back with the back button. */
-  #stay(reason: string): void {
-    this.#leaving = undefined;
-    this.#core.transition("sign_in_failed", reason);
-    if (this.#core.tokens) this.#core.transition("restored", "tokens kept");
+  function stay(reason: string): void {
+    leaving = undefined;
+    core.transition("sign_in_failed", reason);
+    if (core.tokens) core.transition("restored", reason);
   }
 
-  async #automatic(stepUp?: StepUpRequiredError): Promise<void> {
-    if (this.#leaving) return;
-    const { countAutomatic } = await signInPart();
-    if (this.#leaving) return;
-    countAutomatic(this.#core);
-    await this.signIn({ acrValues: stepUp?.acrValues, maxAge: stepUp?.maxAge });
+  function heard(message: TabMessage): void {
+    if (message.kind === "signed_out") endedElsewhere();
+    else {
+      if (message.kind === "signed_in" && core.tokens && core.tokens.sub !== message.sub) core.end("user_changed", "another tab", !store.shared);
+      look();
+    }
   }
 
-  #heard(message: TabMessage): void {
-    const core = this.#core;
-    if (message.kind === "signed_out") this.#endedElsewhere();
-    else if (message.kind === "signed_in" && core.tokens && core.tokens.subject !== message.subject) {
-      core.end("user_changed", "another user signed in", !core.store.shared);
-      this.#look();
-    } else this.#look();
-  }
-
-  #endedElsewhere(): void {
-    const core = this.#core;
-    this.#tabs.missedSignOut();
+  function endedElsewhere(): void {
+    tabs.missedSignOut();
     if (core.tokens || core.state === "signing_in") core.end("signed_out_elsewhere", "another tab");
   }
 
   /** Compare with the store that all tabs share. */
-  #look(): void {
-    const core = this.#core;
-    if (!core.store.shared || core.state === "disposed") return;
+  function look(): void {
+    const { tokens } = core;
     const stored = core.stored();
-    if (!stored) {
-      if (core.tokens) core.end("signed_out_elsewhere", "another tab", false);
-    } else if (stored.accessToken !== core.tokens?.accessToken) {
-      if (core.tokens && core.tokens.subject !== stored.subject) core.end("user_changed", "another user signed in", false);
-      core.hold(stored, false);
-      core.transition("adopted", "another tab");
-      this.#refresher.tick();
-    }
+    if (!store.shared || stored?.access_token === tokens?.access_token) return;
+    if (tokens && stored?.sub !== tokens.sub) core.end(stored ? "user_changed" : "signed_out_elsewhere", "another tab", false);
+    if (!stored) return;
+    core.hold(stored);
+    core.transition("adopted", "another tab");
   }
 
-  #shown(event: PageTransitionEvent): void {
-    if (event.persisted) {
-      this.#tabs.open();
-      if (this.#leaving) this.#stay("came back");
-    }
-    this.#resumed();
-  }
-
-  #resumed(): void {
-    const core = this.#core;
-    if (this.#tabs.missedSignOut()) this.#endedElsewhere();
-    this.#look();
-    if (core.environment.visible()) this.#refresher.tick(true);
+  function resumed(): void {
+    if (tabs.missedSignOut()) endedElsewhere();
+    look();
+    if (environment.visible()) refresher.tick(true);
   }
 }

@@ -1,13 +1,17 @@
 /** The way to the authorization server and back. Loaded when it is needed: a page that is signed in never does. */
-import { CallbackError, LoginLoopError, SignInRequiredError } from "../errors.ts";
+import type { ErrorCode } from "../errors.ts";
 import { authorizationUrl, processAuthorizationResponse } from "../protocol/authorization.ts";
 import { randomText } from "../protocol/base64url.ts";
-import { codeRequest, processTokenResponse, unavailable, type Grant } from "../protocol/token.ts";
+import { codeRequest } from "../protocol/code.ts";
+import type { Grant } from "../protocol/token.ts";
 import type { Core } from "./core.ts";
 import { loginsOf, type Login } from "./logins.ts";
 import { safeReturnTo } from "./return-to.ts";
 import type { SignInOptions } from "./session.ts";
-import { tokensFrom, unverifiedClaims } from "./tokens.ts";
+import { unverifiedClaims, wall } from "./tokens.ts";
+
+/** Makes the error. Handed in, so that there is one class of errors and this part stays a file of its own. */
+export type Fail = (code: ErrorCode, reason: string) => Error;
 
 const LOOP_WINDOW_MS = 60_000;
 const ANSWER = ["code", "state", "iss", "error", "error_description", "error_uri", "session_state"];
@@ -22,7 +26,7 @@ export async function leave(core: Core, { returnTo, ...options }: SignInOptions)
     nonce: randomText(16),
     returnTo: safeReturnTo(returnTo ?? base, base, config.defaultReturnTo),
     redirectUri: config.redirectUri,
-    at: core.clock.wall(),
+    at: wall(),
   };
   const url = await authorizationUrl(await core.metadata(), {
     ...options,
@@ -31,7 +35,7 @@ export async function leave(core: Core, { returnTo, ...options }: SignInOptions)
     scope: config.scope,
     nonce: /\bopenid\b/.test(config.scope ?? "") ? login.nonce : undefined,
     resources: config.resources,
-    dpopJkt: await config.proofs?.thumbprint(),
+    dpopJkt: await core.transport.thumbprint?.(),
   });
   logins(core).put(login);
   core.step("sign_in.navigate", "redirect", url);
@@ -39,9 +43,9 @@ export async function leave(core: Core, { returnTo, ...options }: SignInOptions)
 }
 
 /** Count an automatic redirect of this tab; the third within a minute is a loop. */
-export function countAutomatic(core: Core): void {
+export function countAutomatic(core: Core, fail: Fail): void {
   const key = `${core.prefix}automatic`;
-  const now = core.clock.wall();
+  const now = wall();
   let times: number[] = [];
   try {
     times = (JSON.parse(sessionStorage.getItem(key) ?? "[]") as number[]).filter((at) => Math.abs(now - at) < LOOP_WINDOW_MS);
@@ -49,11 +53,11 @@ export function countAutomatic(core: Core): void {
   } catch {
     // Nothing to count in.
   }
-  if (times.length >= 2) throw new LoginLoopError();
+  if (times.length >= 2) throw fail("login_loop", "three automatic redirects within a minute");
 }
 
-/** Turn the answer in this address into tokens. Throws CallbackError. */
-export async function exchange(core: Core, url: URL): Promise<{ readonly returnTo: string }> {
+/** Turn the answer in this address into tokens. */
+export async function exchange(core: Core, fail: Fail, url: URL): Promise<{ readonly returnTo: string }> {
   const { config, environment, era } = core;
   const login = logins(core).take(url.searchParams.get("state")!);
   // First of all: out of the address bar, so that no reload, no bookmark and no Referer repeats the code.
@@ -62,42 +66,35 @@ export async function exchange(core: Core, url: URL): Promise<{ readonly returnT
   environment.replaceUrl(clean.href);
   if (!login) {
     if (core.tokens) return { returnTo: safeReturnTo(undefined, url.href, config.defaultReturnTo) };
-    throw new CallbackError("login_attempt_unknown", "this sign-in was not started here, or was already used");
+    throw fail("login_attempt_unknown", "not started here, or already used");
   }
   core.transition("sign_in", "callback");
-  const sentAt = core.clock.wall();
-  const grant = await redeem(core, url, login);
+  const sentAt = wall();
+  const grant = await redeem(core, fail, url, login);
   if (era.signal.aborted) {
-    core.step("refresh.dropped", "signed out during the sign-in");
-    void core.revoke(grant.refreshToken);
-    throw era.signal.reason as SignInRequiredError;
+    core.drop(grant.refresh_token);
+    throw era.signal.reason as Error;
   }
-  const before = core.tokens?.subject;
-  const { subject } = core.hold(tokensFrom(grant, randomText(16), sentAt), true);
-  core.transition("code_exchanged", before !== undefined && before !== subject ? "another user" : "callback");
-  core.tell({ kind: "signed_in", subject });
+  const before = core.tokens?.sub;
+  const { sub } = core.keep(grant, randomText(16), sentAt);
+  core.transition("code_exchanged", before !== undefined && before !== sub ? "another user" : "callback");
+  core.tell({ kind: "signed_in", sub });
   return { returnTo: login.returnTo };
 }
 
-async function redeem(core: Core, url: URL, login: Login): Promise<Grant> {
+async function redeem(core: Core, fail: Fail, url: URL, { codeVerifier, redirectUri, nonce }: Login): Promise<Grant> {
   const { clientId, issuer } = core.config;
-  const metadata = await core.metadata();
-  const code = processAuthorizationResponse(metadata, url);
-  core.step("code.sent", "callback", metadata.token_endpoint);
-  const request = codeRequest(metadata, { clientId, code, codeVerifier: login.codeVerifier, redirectUri: login.redirectUri });
-  const outcome = await core
-    .send(request)
-    .then((response) => processTokenResponse(response, core.clock.wall()))
-    .catch((error: unknown) => unavailable(error, core.environment.online()));
-  if (outcome.kind !== "granted") {
-    const code = outcome.kind === "refused" ? "code_refused" : "token_endpoint_unavailable";
-    throw new CallbackError(code, `no tokens for this code: ${outcome.reason}`, outcome.reason);
-  }
-  const claims = unverifiedClaims(outcome.grant.idToken);
+  const answer = processAuthorizationResponse(await core.metadata(), url);
+  if (answer.kind === "issuer_mismatch") throw fail(answer.kind, "another server answered");
+  if (answer.kind === "authorization_refused") throw fail(answer.kind, answer.error);
+  const { code } = answer;
+  const outcome = await core.ask("code.sent", (metadata) => codeRequest(metadata, { clientId, code, codeVerifier, redirectUri }));
+  if (outcome.kind !== "granted") throw fail(outcome.kind === "refused" ? "code_refused" : "token_endpoint_unavailable", outcome.reason);
+  const claims = unverifiedClaims(outcome.grant.id_token);
   // OpenID Connect Core §3.1.3.7: the ID token came over TLS from the server itself, so its signature need not be
   // verified; who it is from, for, and which sign-in it answers must be.
-  if (claims && (claims["iss"] !== issuer || ![claims["aud"]].flat().includes(clientId) || claims["nonce"] !== login.nonce)) {
-    throw new CallbackError("id_token_invalid", "the ID token is not the answer to this sign-in");
+  if (claims && (claims["iss"] !== issuer || ![claims["aud"]].flat().includes(clientId) || claims["nonce"] !== nonce)) {
+    throw fail("id_token_invalid", "not the answer to this sign-in");
   }
   return outcome.grant;
 }

@@ -1,59 +1,53 @@
 /** The other tabs of this session: a channel for what happened, and a mark that even a frozen page finds later. */
 import type { Core, TabMessage } from "./core.ts";
+import { wall } from "./tokens.ts";
 
-export class Tabs {
-  readonly #core: Core;
-  readonly #heard: (message: TabMessage) => void;
-  #channel: BroadcastChannel | undefined;
-  #mark: string | null;
+export interface Tabs {
+  open(): void;
+  /** Also before the page is cached: an open channel would keep it out of the back-forward cache. */
+  close(): void;
+  /** Somebody signed out since we last looked; messages do not reach a cached page. */
+  missedSignOut(): boolean;
+}
 
-  constructor(core: Core, heard: (message: TabMessage) => void) {
-    this.#core = core;
-    this.#heard = heard;
-    this.#mark = this.#read();
-    this.open();
-    core.tell = (message) => {
-      if (message.kind === "signed_out") this.#leaveMark();
-      this.#channel?.postMessage(message);
-    };
-  }
-
-  open(): void {
+export function tabsOf(core: Core, heard: (message: TabMessage) => void): Tabs {
+  const key = `${core.prefix}signed out`;
+  const read = (): string | null => {
     try {
-      this.#channel ??= new BroadcastChannel(this.#core.prefix);
-      this.#channel.onmessage = ({ data }: MessageEvent<TabMessage>) => this.#heard(data);
+      return localStorage.getItem(key);
+    } catch {
+      // Blocked: live tabs still hear it on the channel.
+      return null;
+    }
+  };
+  let mark = read();
+  let channel: BroadcastChannel | undefined;
+  const open = () => {
+    try {
+      channel ??= new BroadcastChannel(core.prefix);
+      channel.onmessage = ({ data }: MessageEvent<TabMessage>) => heard(data);
     } catch {
       // No channel here: the store and the mark still tell.
     }
-  }
-
-  /** Also before the page is cached: an open channel keeps it out of the back-forward cache. */
-  close(): void {
-    this.#channel?.close();
-    this.#channel = undefined;
-  }
-
-  /** Somebody signed out since we last looked; messages do not reach a cached page. */
-  missedSignOut(): boolean {
-    const mark = this.#read();
-    const missed = mark !== this.#mark;
-    this.#mark = mark;
-    return missed;
-  }
-
-  #leaveMark(): void {
-    try {
-      localStorage.setItem(`${this.#core.prefix}signed out`, (this.#mark = `${this.#core.clock.wall()}`));
-    } catch {
-      // Blocked: live tabs hear it on the channel.
+  };
+  open();
+  core.tell = (message) => {
+    if (message.kind === "signed_out") {
+      mark = `${wall()}`;
+      try {
+        localStorage.setItem(key, mark);
+      } catch {
+        mark = null;
+      }
     }
-  }
-
-  #read(): string | null {
-    try {
-      return localStorage.getItem(`${this.#core.prefix}signed out`);
-    } catch {
-      return null;
-    }
-  }
+    channel?.postMessage(message);
+  };
+  return {
+    open,
+    close() {
+      channel?.close();
+      channel = undefined;
+    },
+    missedSignOut: () => mark !== (mark = read()),
+  };
 }

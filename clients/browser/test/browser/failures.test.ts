@@ -25,7 +25,7 @@ const passing: readonly (readonly [string, Fault, string])[] = [
 
 for (const [name, fault, reason] of passing) {
   scenario(`[25] ${name} keeps the session, and the next refresh sends the same attempt`, async (world) => {
-    const page = await world.signedIn({ autoSignIn: false }, "clock");
+    const page = await world.signedIn({ autoSignIn: false });
     world.server.advance(301);
     world.server.faults.push(fault);
 
@@ -55,7 +55,7 @@ for (const reason of ["expired", "revoked", "reused"]) {
 }
 
 scenario("[25] offline keeps the session, and says so", async (world) => {
-  const page = await world.signedIn({}, "clock");
+  const page = await world.signedIn({});
   await world.shift(page, { steady: 301 });
   world.server.advance(301);
   await world.context.setOffline(true);
@@ -70,7 +70,7 @@ scenario("[25] offline keeps the session, and says so", async (world) => {
 
 for (const status of [429, 503]) {
   scenario(`[26] Retry-After of a ${status} is honoured to the second: no request before, one after`, async (world) => {
-    const page = await world.signedIn({}, "clock");
+    const page = await world.signedIn({});
     world.server.advance(301);
     world.server.faults.push({ kind: "answer", status, headers: { "Retry-After": "100" }, body: "{}" });
     assert.equal("refresh_unavailable", await world.call(page, "/orders"));
@@ -87,7 +87,7 @@ for (const status of [429, 503]) {
 
 for (const type of ["online", "visibilitychange", "pageshow"] as const) {
   scenario(`[27] ${type} ends the back-off`, async (world) => {
-    const page = await world.signedIn({}, "clock");
+    const page = await world.signedIn({});
     world.server.advance(301);
     for (const _ of [1, 2, 3, 4]) world.server.faults.push({ kind: "drop" });
     for (const _ of [1, 2, 3, 4]) await world.call(page, "/orders");
@@ -101,7 +101,7 @@ for (const type of ["online", "visibilitychange", "pageshow"] as const) {
 }
 
 scenario("[27] the back-off grows, is jittered, and goes on by itself", async (world) => {
-  const page = await world.signedIn({}, "clock");
+  const page = await world.signedIn({});
   world.server.advance(301);
   world.server.faults.push({ kind: "drop" }, { kind: "drop" });
   await world.call(page, "/orders");
@@ -111,7 +111,7 @@ scenario("[27] the back-off grows, is jittered, and goes on by itself", async (w
 });
 
 scenario("[28] a proactive refresh that fails keeps serving with the token that is still good", async (world) => {
-  const page = await world.signedIn({}, "clock");
+  const page = await world.signedIn({});
   world.server.faults.push({ kind: "answer", status: 503, headers: { "Retry-After": "100" }, body: "" });
   await world.shift(page, { steady: 290 });
   await world.happens(page, "visibilitychange");
@@ -150,7 +150,7 @@ scenario("[29] refused, a tab first looks whether another has rotated, and takes
 });
 
 scenario("[30] an answer that was lost after the commit: the same successor comes, nobody is signed out", async (world) => {
-  const page = await world.signedIn({}, "clock");
+  const page = await world.signedIn({});
   for (let round = 0; round < 5; round++) {
     world.server.advance(301);
     world.server.faults.push({ kind: "lose" });
@@ -197,7 +197,7 @@ scenario("[30] superseded once, and then granted: nobody noticed", async (world)
 });
 
 scenario("[31] whatever fails, one refresh token never goes out with two attempts", async (world) => {
-  const page = await world.signedIn({}, "clock");
+  const page = await world.signedIn({});
   world.server.advance(301);
   const faults: Fault[] = [{ kind: "lose" }, { kind: "drop" }, { kind: "answer", status: 500, body: "" }, { kind: "lose" }];
   world.server.faults.push(...faults);

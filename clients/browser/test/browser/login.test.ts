@@ -64,7 +64,7 @@ scenario("[4] attempts that were never finished are pruned", async (world) => {
   await Promise.all([page.waitForURL(/callback/), page.evaluate(() => void window.session.signIn())]);
   await world.visit(page);
   assert.equal(1, await kept());
-  await world.session(page, {}, "clock");
+  await world.session(page);
   await page.evaluate(() => (window.shift.wall = 3601));
 
   await Promise.all([page.waitForURL(/callback/), page.evaluate(() => void window.session.signIn())]);
@@ -131,7 +131,7 @@ scenario("[7] fifty calls without a session are one navigation", async (world) =
 });
 
 scenario("[7] fifty calls whose refresh is refused are one navigation, and come back to the page they left", async (world) => {
-  const page = await world.signedIn({}, "none", "/orders?page=3");
+  const page = await world.signedIn({}, "/orders?page=3");
   await page.evaluate(() => history.replaceState(null, "", "/orders?page=3"));
   world.server.advance(301);
   world.server.end("sid-bob", "expired");
@@ -169,7 +169,7 @@ scenario("[8] a minute later an automatic redirect is welcome again", async (wor
     await Promise.all([page.waitForURL(/callback/), page.evaluate((url) => void window.call(url), world.api.origin + "/orders")]);
     await world.visit(page);
   }
-  await world.session(page, {}, "clock");
+  await world.session(page);
   await page.evaluate(() => (window.shift.wall = 61));
 
   await Promise.all([page.waitForURL(/callback/), page.evaluate((url) => void window.call(url), world.api.origin + "/orders")]);
@@ -200,7 +200,7 @@ scenario("an error of the server reaches the application with its registered nam
   await ready(page);
   await world.session(page);
 
-  const error = await page.evaluate(() => window.session.handleCallback().catch((caught: { code: string; error: string }) => [caught.code, caught.error]));
+  const error = await page.evaluate(() => window.session.handleCallback().catch((caught: { code: string; reason: string }) => [caught.code, caught.reason]));
 
   assert.deepEqual(["authorization_refused", "login_required"], error);
 });

@@ -5,7 +5,7 @@ import { inBrowser, scenario } from "../support/scenario.ts";
 inBrowser();
 
 scenario("[59] every change of state is an event with a cause and a reason, and follows the table", async (world) => {
-  const page = await world.signedIn({ autoSignIn: false }, "clock");
+  const page = await world.signedIn({ autoSignIn: false });
   world.server.advance(301);
   world.server.faults.push({ kind: "drop" });
   await world.call(page, "/orders");

@@ -16,7 +16,7 @@ scenario("[13] a hundred calls that meet an expired token are one refresh and a 
 });
 
 scenario("[13] a hundred calls that know the token is past its end are one refresh and not one 401", async (world) => {
-  const page = await world.signedIn({}, "clock");
+  const page = await world.signedIn({});
   world.server.advance(301);
   await world.shift(page, { steady: 301 });
 
@@ -71,7 +71,7 @@ scenario("[16] two services are one refresh token, hence one refresh", async (wo
 });
 
 scenario("[17] a token is refreshed before its end, and the call that meets it then does not wait", async (world) => {
-  const page = await world.signedIn({}, "clock");
+  const page = await world.signedIn({});
   const refreshed = gate();
   world.server.faults.push({ kind: "hang", until: refreshed.promise, commit: false });
   await world.shift(page, { steady: 290 });
@@ -83,7 +83,7 @@ scenario("[17] a token is refreshed before its end, and the call that meets it t
 });
 
 scenario("[18] after a sleep that only the wall clock saw, the first call refreshes before it sends", async (world) => {
-  const page = await world.signedIn({}, "clock");
+  const page = await world.signedIn({});
   world.server.advance(3600);
   await world.shift(page, { wall: 3600 });
 
@@ -112,7 +112,7 @@ scenario("[18] a token of thirty days arms no timer that overflows", async (worl
 });
 
 scenario("[18] a timer that woke up late finds out by the clock", async (world) => {
-  const page = await world.signedIn({}, "clock");
+  const page = await world.signedIn({});
   await world.shift(page, { wall: 290 });
 
   await world.happens(page, "visibilitychange");
@@ -122,7 +122,7 @@ scenario("[18] a timer that woke up late finds out by the clock", async (world) 
 
 for (const hours of [2, -2]) {
   scenario(`[19] a wall clock that jumps by ${hours} hours causes one refresh at most, and no 401`, async (world) => {
-    const page = await world.signedIn({}, "clock");
+    const page = await world.signedIn({});
     await world.shift(page, { wall: hours * 3600 });
 
     for (const _ of [1, 2, 3]) assert.equal(200, await world.call(page, "/orders"));
@@ -134,10 +134,10 @@ for (const hours of [2, -2]) {
   });
 
   scenario(`[19] a clock that is ${hours} hours off when a stored session is opened causes one refresh at most`, async (world) => {
-    const page = await world.signedIn({ storage: "tab" }, "clock");
+    const page = await world.signedIn({ storage: "tab" });
     await world.visit(page);
     await world.shift(page, { wall: hours * 3600 });
-    await world.session(page, { storage: "tab" }, "clock");
+    await world.session(page, { storage: "tab" });
 
     for (const _ of [1, 2, 3]) assert.equal(200, await world.call(page, "/orders"));
     assert.equal(1, world.server.refreshes().length);
@@ -155,7 +155,7 @@ scenario("[19] the time claims of the token are not looked at: the server's cloc
 for (const life of [0, 1, 4]) {
   scenario(`[20] a token that lives ${life} s is no loop: at most one refresh for each call`, async (world) => {
     world.server.expiresInWire = life;
-    const page = await world.signedIn({}, "clock");
+    const page = await world.signedIn({});
 
     for (const _ of [1, 2, 3]) assert.equal(200, await world.call(page, "/orders"));
     assert.ok(world.server.refreshes().length <= 3, String(world.server.refreshes().length));

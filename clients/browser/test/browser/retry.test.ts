@@ -118,7 +118,7 @@ scenario("[41] before a stream is sent the token is checked: a stale one is refr
   const api = new Api(world.server, true);
   await api.start();
   try {
-    const page = await world.signedIn({ allowedOrigins: [api.origin] }, "clock");
+    const page = await world.signedIn({ allowedOrigins: [api.origin] });
     world.server.advance(301);
     await world.shift(page, { steady: 301 });
 

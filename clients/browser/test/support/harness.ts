@@ -7,10 +7,10 @@ type Ordered = Omit<PorteroConfig, "storage"> & { storage?: "tab" | "local" };
 
 declare global {
   interface Window {
-    make(config: Ordered, special: "none" | "clock" | "dpop"): void;
+    make(config: Ordered): void;
     session: Session;
     events: SessionEvent[];
-    /** Seconds by which the clocks of the session are moved. */
+    /** Seconds by which the clocks of the page are moved. */
     shift: { wall: number; steady: number };
     call(path: string, init?: RequestInit): Promise<number | string>;
   }
@@ -18,12 +18,15 @@ declare global {
 
 window.events = [];
 window.shift = { wall: 0, steady: 0 };
-window.make = ({ storage, ...config }, special) => {
-  const clock = { wall: () => Date.now() + window.shift.wall * 1000, steady: () => performance.now() + window.shift.steady * 1000 };
+const { now } = Date;
+const steady = performance.now.bind(performance);
+window.make = ({ storage, ...config }) => {
+  // The clocks of the page, as a person or a sleeping machine may move them.
+  Date.now = () => now() + window.shift.wall * 1000;
+  performance.now = () => steady() + window.shift.steady * 1000;
   window.session = createPortero({
     ...config,
     ...(storage ? { storage: storage === "tab" ? tabStorage() : insecureLocalStorage() } : {}),
-    ...(special === "clock" ? { clock } : {}),
   } as PorteroConfig);
   window.session.onEvent((event) => window.events.push(event));
 };

@@ -124,22 +124,16 @@ export class World {
     await ready(page);
   }
 
-  /** Make `window.session`. Functions cannot cross, so what is special goes into `special`. */
-  async session(page: Page, config: Record<string, unknown> = {}, special: "none" | "clock" | "dpop" = "none"): Promise<void> {
-    await page.evaluate(
-      ([given, kind]) => window.make(given as never, kind as never),
-      [
-        {
-          issuer: this.server.issuer,
-          clientId: "shop",
-          redirectUri: `${this.origin}/callback`,
-          scope: "openid orders:read",
-          allowedOrigins: [this.api.origin],
-          ...config,
-        },
-        special,
-      ],
-    );
+  /** Make `window.session`. */
+  async session(page: Page, config: Record<string, unknown> = {}): Promise<void> {
+    await page.evaluate((given) => window.make(given as never), {
+      issuer: this.server.issuer,
+      clientId: "shop",
+      redirectUri: `${this.origin}/callback`,
+      scope: "openid orders:read",
+      allowedOrigins: [this.api.origin],
+      ...config,
+    });
   }
 
   /** What a call ends with: a status, or the code of an error. */
@@ -156,7 +150,7 @@ export class World {
     return page.evaluate(() => window.session.state);
   }
 
-  /** Move the clocks of the session in this page (it was made with "clock"), in seconds. */
+  /** Move the clocks of this page, in seconds. */
   shift(page: Page, shift: { wall?: number; steady?: number }): Promise<void> {
     return page.evaluate((given) => void Object.assign(window.shift, given), shift);
   }
@@ -171,17 +165,17 @@ export class World {
   }
 
   /** A page that is signed in, by a real redirect there and back. */
-  async signedIn(config: Record<string, unknown> = {}, special: "none" | "clock" | "dpop" = "none", path = "/"): Promise<Page> {
+  async signedIn(config: Record<string, unknown> = {}, path = "/"): Promise<Page> {
     const page = await this.tab(path);
-    await this.signIn(page, config, special);
+    await this.signIn(page, config);
     return page;
   }
 
-  async signIn(page: Page, config: Record<string, unknown> = {}, special: "none" | "clock" | "dpop" = "none"): Promise<void> {
-    await this.session(page, config, special);
+  async signIn(page: Page, config: Record<string, unknown> = {}): Promise<void> {
+    await this.session(page, config);
     await Promise.all([page.waitForURL(/\/callback/), page.evaluate(() => void window.session.signIn())]);
     await ready(page);
-    await this.session(page, config, special);
+    await this.session(page, config);
     await page.evaluate(() => window.session.handleCallback());
   }
 }

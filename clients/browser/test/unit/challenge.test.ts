@@ -12,10 +12,10 @@ const cases: readonly (readonly [string | null, unknown])[] = [
   ['bearer realm="a, b", Error="x"', [["bearer", { realm: "a, b", error: "x" }]]],
   ['Bearer realm="say \\"hi\\"", error=invalid_token', [["bearer", { realm: 'say "hi"', error: "invalid_token" }]]],
   ['Basic realm="x", Bearer error="invalid_token", DPoP algs="ES256"', [["basic", { realm: "x" }], ["bearer", { error: "invalid_token" }], ["dpop", { algs: "ES256" }]]],
-  ["Negotiate abc==, Bearer", [["negotiate", {}], ["bearer", {}]]],
+  ["Negotiate abc==, Bearer", [["negotiate", { abc: "=" }], ["bearer", {}]]],
   ["Negotiate, Bearer", [["negotiate", {}], ["bearer", {}]]],
   [" , ,Bearer  realm = x ,, error = y", [["bearer", { realm: "x", error: "y" }]]],
-  ['Bearer error="unclosed', [["bearer", {}]]],
+  ['Bearer error="unclosed', [["bearer", {}], ["error", {}]]],
   ['Bearer max_age="5", acr_values="a b"', [["bearer", { max_age: "5", acr_values: "a b" }]]],
 ];
 

@@ -1,7 +1,7 @@
 /** The answer of the token endpoint, sorted; and the age of what it brought. */
 import { test } from "node:test";
 import { processTokenResponse, refreshRequest } from "../../src/protocol/token.ts";
-import { Age, dueAfter, tokensFrom, usableFor } from "../../src/session/tokens.ts";
+import { ageOf, dueAfter, tokensFrom, usableFor } from "../../src/session/tokens.ts";
 import { assert } from "../support/assert.ts";
 
 const answer = (status: number, body: unknown, headers: Record<string, string> = {}) =>
@@ -43,32 +43,47 @@ test("the refresh request carries the attempt, no cookie, and follows no redirec
   assert.equal(`grant_type=refresh_token&client_id=shop&refresh_token=prt1.x&refresh_attempt=${"A".repeat(22)}`, await request.text());
 });
 
-test("[19] the age is the larger of two clocks, and unknown age is old age", () => {
-  const clock = { now: 1_000_000, mono: 500, wall: () => clock.now, steady: () => clock.mono };
-  const tokens = tokensFrom({ accessToken: "a", tokenType: "Bearer", expiresIn: 300 }, "id", clock.now);
-  const age = new Age(clock, tokens);
-  assert.equal(0, age.seconds());
-  clock.mono += 10_000;
-  assert.equal(10, age.seconds());
-  clock.now += 7_200_000;
-  assert.equal(7200, age.seconds());
-  clock.now -= 14_400_000;
-  assert.equal(10, age.seconds());
+/** Run `body` with clocks that stand still until it moves them. */
+function withClocks(body: (clocks: { wall: number; steady: number }) => void): void {
+  const clocks = { wall: 1_000_000, steady: 500 };
+  const { now } = Date;
+  const performanceNow = performance.now;
+  Date.now = () => clocks.wall;
+  performance.now = () => clocks.steady;
+  try {
+    body(clocks);
+  } finally {
+    Date.now = now;
+    performance.now = performanceNow;
+  }
+}
 
-  assert.equal(Infinity, new Age(clock, tokens).seconds());
-});
+test("[19] the age is the larger of two clocks, and unknown age is old age", () =>
+  withClocks((clocks) => {
+    const tokens = tokensFrom({ access_token: "a", expires_in: 300 }, "id", clocks.wall);
+    const age = ageOf(tokens);
+    assert.equal(0, age());
+    clocks.steady += 10_000;
+    assert.equal(10, age());
+    clocks.wall += 7_200_000;
+    assert.equal(7200, age());
+    clocks.wall -= 14_400_000;
+    assert.equal(10, age());
 
-test("[19] `iat` and `exp` of the token are not looked at", () => {
-  const clock = { wall: () => 0, steady: () => 0 };
-  const jwt = `x.${Buffer.from(JSON.stringify({ iat: -300, exp: -1, sub: "bob" })).toString("base64url")}.x`;
-  const tokens = tokensFrom({ accessToken: jwt, tokenType: "Bearer", expiresIn: 300 }, "id", 0);
+    assert.equal(Infinity, ageOf(tokens)());
+  }));
 
-  assert.equal("bob", tokens.subject);
-  assert.equal(0, new Age(clock, tokens).seconds());
-});
+test("[19] `iat` and `exp` of the token are not looked at", () =>
+  withClocks((clocks) => {
+    const jwt = `x.${Buffer.from(JSON.stringify({ iat: -300, exp: -1, sub: "bob" })).toString("base64url")}.x`;
+    const tokens = tokensFrom({ access_token: jwt, expires_in: 300 }, "id", clocks.wall);
+
+    assert.equal("bob", tokens.sub);
+    assert.equal(0, ageOf(tokens)());
+  }));
 
 test("[17] tabs of one login do not fire together: jitter spreads them between refresh_after and the end", () => {
-  const grant = { accessToken: "a", tokenType: "Bearer", expiresIn: 300, refreshAfter: 200 };
+  const grant = { access_token: "a", expires_in: 300, refresh_after: 200 };
 
   assert.equal(200, dueAfter(grant, 0));
   assert.equal(230, dueAfter(grant, 1));
@@ -76,15 +91,15 @@ test("[17] tabs of one login do not fire together: jitter spreads them between r
 });
 
 test("[20] a token shorter than any leeway is usable for nine tenths of its life, and never proactively refreshed", () => {
-  assert.equal(0, usableFor({ accessToken: "a", tokenType: "Bearer", expiresIn: 0 }));
-  assert.equal(1.8, usableFor({ accessToken: "a", tokenType: "Bearer", expiresIn: 2 }));
-  assert.equal(295, usableFor({ accessToken: "a", tokenType: "Bearer", expiresIn: 300 }));
-  assert.equal(Infinity, dueAfter({ accessToken: "a", tokenType: "Bearer", expiresIn: 8 }, 0));
+  assert.equal(0, usableFor({ access_token: "a", expires_in: 0 }));
+  assert.equal(1.8, usableFor({ access_token: "a", expires_in: 2 }));
+  assert.equal(295, usableFor({ access_token: "a", expires_in: 300 }));
+  assert.equal(Infinity, dueAfter({ access_token: "a", expires_in: 8 }, 0));
   // Whatever the server says, not sooner than after ten seconds.
-  assert.equal(10, dueAfter({ accessToken: "a", tokenType: "Bearer", expiresIn: 300, refreshAfter: 0 }, 0));
+  assert.equal(10, dueAfter({ access_token: "a", expires_in: 300, refresh_after: 0 }, 0));
 });
 
 test("a token whose life the server does not tell is used until somebody refuses it", () => {
-  assert.equal(Infinity, usableFor({ accessToken: "a", tokenType: "Bearer" }));
-  assert.equal(Infinity, dueAfter({ accessToken: "a", tokenType: "Bearer" }, 0.5));
+  assert.equal(Infinity, usableFor({ access_token: "a" }));
+  assert.equal(Infinity, dueAfter({ access_token: "a" }, 0.5));
 });
