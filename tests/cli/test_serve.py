@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -40,6 +41,31 @@ def test_an_open_stream_does_not_hold_up_a_stop(tmp_path: Path) -> None:
 
                 for _ in pieces:
                     pass  # to the end of the message: a cut one would raise
+
+
+def test_a_waiting_long_poll_is_answered_by_a_stop(tmp_path: Path) -> None:
+    """With a whole answer and at once: its reader asks elsewhere from the same cursor."""
+    settings = 'drain_timeout = "1h"\nmetrics_networks = ["127.0.0.0/8", "::1/128"]\n'
+    with Server(tmp_path, settings=settings) as server:
+        secret = add_people_and_clients(tmp_path)
+        with (
+            httpx2.Client(base_url=server.issuer, timeout=25, trust_env=False) as service,
+            ThreadPoolExecutor(1) as threads,
+        ):
+            form = {"grant_type": "client_credentials", "scope": "revocations:read"}
+            token = service.post("/token", data=form, auth=("service", secret)).json()["access_token"]
+            headers = {"authorization": f"Bearer {token}"}
+            cursor = service.get("/revocations/snapshot", headers=headers).json()["cursor"]
+            target = f"/revocations?after={cursor}&wait=30"
+            polled = threads.submit(service.get, target, headers=headers)
+            while "portero_feed_subscribers 1\n" not in service.get("/metrics").text:
+                assert not polled.done()
+
+            assert server.stop() == 0
+
+            answer = polled.result()
+
+    assert (answer.status_code, answer.json()["cursor"], answer.json()["entries"]) == (200, cursor, [])
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from portero.authorization_server.config import MEMORY, Config, check_config
 from portero.authorization_server.context import Context
 from portero.authorization_server.edge import Edge
 from portero.authorization_server.endpoints import routes
+from portero.authorization_server.endpoints.feed_metrics import feed_metrics
+from portero.authorization_server.endpoints.hub import Hub
 from portero.authorization_server.endpoints.responses import Answer, not_found, problem
 from portero.authorization_server.key_ring import open_key_ring
 from portero.authorization_server.pages.routes import browser_routes
@@ -84,6 +86,7 @@ def create_app(context: Context) -> Edge:
     """Build the ASGI application around an open context; its lifespan's end closes the store."""
     config = context.config
     counters = context.telemetry.counters if isinstance(context.telemetry, LogTelemetry) else Counters()
+    hub = Hub(context.store, context.clock)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -93,7 +96,7 @@ def create_app(context: Context) -> Edge:
             await context.store.aclose()
 
     app = _Application(
-        routes=[*routes(context), *browser_routes(context), *_operator_routes(context, counters)],
+        routes=[*routes(context, hub=hub), *browser_routes(context), *_operator_routes(context, counters, hub)],
         exception_handlers={HTTPException: _http_error(site_of(context))},
         lifespan=lifespan,
     )
@@ -104,6 +107,7 @@ def create_app(context: Context) -> Edge:
         counters=counters,
         https=config.issuer.startswith("https:"),
         access_log=config.access_log,
+        ending=hub.close,
     )
 
 
@@ -114,7 +118,7 @@ class _Application(Starlette):
         return ExceptionMiddleware(self.router, handlers=self.exception_handlers)
 
 
-def _operator_routes(context: Context, counters: Counters) -> list[Route]:
+def _operator_routes(context: Context, counters: Counters, hub: Hub) -> list[Route]:
     networks = context.config.metrics_networks
 
     async def live(_request: Request) -> Response:
@@ -133,7 +137,7 @@ def _operator_routes(context: Context, counters: Counters) -> list[Route]:
         peer = None if request.client is None else request.client.host
         if forwarded or not is_within(peer, networks):
             return _response(not_found())
-        return Response(counters.render(), headers={"content-type": CONTENT_TYPE})
+        return Response(counters.render() + await feed_metrics(context, hub), headers={"content-type": CONTENT_TYPE})
 
     return [Route("/healthz", live), Route("/readyz", ready), Route("/metrics", metrics)]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,10 +28,22 @@ _Header = tuple[bytes, bytes]
 
 
 class Edge:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application.
+
+    Args:
+        ending: called when the server begins to stop, for whoever keeps requests waiting.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, clock: Clock, random: Random, counters: Counters, https: bool, access_log: bool
+        self,
+        app: ASGIApp,
+        *,
+        clock: Clock,
+        random: Random,
+        counters: Counters,
+        https: bool,
+        access_log: bool,
+        ending: Callable[[], None] | None = None,
     ) -> None:
         self._app = app
         self._clock = clock
@@ -38,10 +51,13 @@ class Edge:
         self._counters = counters
         self._headers: tuple[_Header, ...] = _HEADERS + (_HTTPS_HEADERS if https else ())
         self._access_log = access_log
+        self._ending = ending
         self._streams: set[asyncio.Task[None]] = set()
 
     def end_streams(self) -> None:
-        """End the open event streams: they never end by themselves, and a stop would wait for them."""
+        """End the open event streams and long polls: a stop would wait for them."""
+        if self._ending is not None:
+            self._ending()
         for task in self._streams:
             task.cancel()
 

@@ -53,9 +53,16 @@ class PlainPasswords:
 
 
 class PlainKeyRing:
-    """Signs with nothing: a token is its claims in JSON, and anything else is refused."""
+    """Signs with nothing: a token is its claims in JSON, and anything else is refused.
+
+    It knows its keys once it was asked to keep up: another server may have made them since the last time.
+    """
 
     algorithms = ("ES256",)
+
+    def __init__(self) -> None:
+        self.kept_up = 0
+        """How often it was asked to look for new keys."""
 
     def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
         return json.dumps({"typ": typ, **claims})
@@ -63,7 +70,12 @@ class PlainKeyRing:
     def jwk_set(self) -> bytes:
         return b'{"keys":[]}'
 
+    async def keep_up(self) -> None:
+        self.kept_up += 1
+
     def verify_own(self, token: str, *, typ: str) -> dict[str, Any]:
+        if self.kept_up == 0:
+            raise RequestError("invalid_token", "signed with an unknown key", status=401)
         try:
             claims: dict[str, Any] = json.loads(token)
         except ValueError:

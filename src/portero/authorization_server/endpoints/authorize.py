@@ -44,7 +44,7 @@ async def authorize(site: Site, visit: Visit) -> Response:
     try:
         client = registered_client(await client_of(site, unverified_client_id(visit.parameters)))
         target = response_target(visit.parameters, client=client)
-        request = _with_hint(site, visit, _validated(visit, client=client, target=target))
+        request = await _with_hint(site, visit, _validated(visit, client=client, target=target))
         if visit.method == "POST":
             return await _wait(site, visit, request)
         return await _answer(site, visit, request=request, client=client)
@@ -78,10 +78,12 @@ def _validated(visit: Visit, *, client: Client, target: ResponseTarget) -> Autho
     return validate_authorization_request(visit.parameters, client=client, target=target)
 
 
-def _with_hint(site: Site, visit: Visit, request: AuthorizationRequest) -> AuthorizationRequest:
+async def _with_hint(site: Site, visit: Visit, request: AuthorizationRequest) -> AuthorizationRequest:
     hint = unverified_id_token_hint(visit.parameters)
     if hint is None:
         return request
+    # Another server may have signed it with a key that appeared since this one last looked.
+    await site.context.key_ring.keep_up()
     try:
         subject = site.context.key_ring.verify_own(hint.reveal(), typ="JWT").get("sub")
     except RequestError:

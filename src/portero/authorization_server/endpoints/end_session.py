@@ -135,16 +135,18 @@ def _signed_out(site: Site, visit: Visit, sign_out: _SignOut) -> Response:
 
 async def _read(site: Site, parameters: dict[str, str]) -> _SignOut:
     request = parse_end_session_request(Parameters({name: (value,) for name, value in parameters.items()}))
-    hint = _verified_hint(site, request)
+    hint = await _verified_hint(site, request)
     client_id = claimed_client(request, hint=hint)
     client = None if client_id is None else await client_of(site, client_id)
     return _SignOut(parameters, hint, client, post_logout_location(request, client=client))
 
 
-def _verified_hint(site: Site, request: EndSessionRequest) -> IdTokenHint | None:
+async def _verified_hint(site: Site, request: EndSessionRequest) -> IdTokenHint | None:
     hint = request.unverified_id_token_hint
     if hint is None:
         return None
+    # Another server may have signed it with a key that appeared since this one last looked.
+    await site.context.key_ring.keep_up()
     try:
         return read_hint(site.context.key_ring.verify_own(hint.reveal(), typ="JWT"))
     except RequestError as error:
