@@ -4,8 +4,7 @@
 const LONGEST = 3600;
 
 export function retryAfterSeconds(headers: Headers, nowMs: number): number | undefined {
-  const value = headers.get("retry-after")?.trim();
-  if (!value) return undefined;
+  const value = headers.get("retry-after") ?? "";
   // The server's `Date` is the reference, not our clock, which may be hours off.
   const reference = Date.parse(headers.get("date") ?? "") || nowMs;
   const delay = /^\d+$/.test(value) ? Number(value) : /^\w{3}, /.test(value) ? (Date.parse(value) - reference) / 1000 : NaN;

@@ -26,7 +26,7 @@ export interface PorteroConfig {
   readonly account?: string;
   /** Default: Bearer. DPoP (RFC 9449) is in `@portero/browser/dpop`. */
   readonly transport?: Transport;
-  /** Milliseconds. What each trades: a shorter refresh gives up on slow networks; a shorter lock sends more equal refreshes. */
+  /** Milliseconds; 10,000, 5,000 and 11,000 by default. What each trades: a shorter refresh gives up on slow networks; a shorter lock sends more equal refreshes; `superseded` must be longer than the window of the server. */
   readonly limits?: { readonly refresh?: number; readonly lock?: number; readonly superseded?: number };
   readonly environment?: Environment;
 }

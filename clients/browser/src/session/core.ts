@@ -159,8 +159,8 @@ export function coreOf(config: PorteroConfig): Core {
         if (!url || !refreshToken) return;
         step("revoke.sent", core.state, url);
         await transport.send(limited(revocationRequest(url, { clientId, refreshToken })), null);
-      } catch (error) {
-        step("revoke.failed", (error as Error).name);
+      } catch {
+        step("revoke.failed", core.state);
       }
     },
   };

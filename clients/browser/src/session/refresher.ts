@@ -29,7 +29,7 @@ const LONGEST_TIMER = 300;
 
 export function refresherOf(core: Core): Refresher {
   const { store, environment, config } = core;
-  const { lock: lockMs = 5000, superseded: windowMs = 10_000 } = config.limits ?? {};
+  const { lock: lockMs = 5000, superseded: windowMs = 11_000 } = config.limits ?? {};
   const jitter = Math.random();
   let flight: { readonly era: AbortController; readonly promise: Promise<Tokens> } | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -96,7 +96,7 @@ export function refresherOf(core: Core): Refresher {
     if (!before) throw new PorteroError("sign_in_required", core.state);
     core.transition("refresh", reason);
     for (let again = false; ; again = true) {
-      const outcome = await store.exclusively(before.id, lockMs, () => once(before, signal));
+      const outcome = await store.exclusively(before.id, lockMs, () => once(before, signal, again));
       signal.throwIfAborted();
       if ("tokens" in outcome) {
         const { kind, tokens } = outcome;
@@ -108,8 +108,8 @@ export function refresherOf(core: Core): Refresher {
       if (outcome.kind === "unavailable") throw failed(outcome.reason, outcome.retryAfter);
       if (outcome.kind === "over") core.end("signed_out_elsewhere", "another tab", false);
       else if (outcome.reason === "superseded" && !again) {
-        // Design §3.2: somebody used the successor. Wait out the window and ask once more; if a thief won the
-        // race, that is what exposes him.
+        // Design §3.2: somebody used the successor. Wait out the window, and a second, and ask once more with a new
+        // attempt: not proven, so if a thief won the race, this is what exposes him (decision 0021).
         core.step("refresh.waits", outcome.reason);
         await until(new Promise((resolve) => setTimeout(resolve, windowMs)), signal);
       } else {
@@ -132,18 +132,18 @@ export function refresherOf(core: Core): Refresher {
   }
 
   /** One look at the store and at most one POST. This is what the lock encloses: no callback, and a bounded time. */
-  async function once(before: Tokens, over: AbortSignal): Promise<Outcome> {
+  async function once(before: Tokens, over: AbortSignal, again: boolean): Promise<Outcome> {
     for (;;) {
       const tokens = core.stored();
       if (over.aborted || tokens?.id !== before.id) return { kind: "over" };
       if (tokens.access_token !== before.access_token) {
-        core.step("refresh.adopted", "another tab");
+        core.step("refresh.adopted", core.state);
         core.hold(tokens);
         if (core.age() < usableFor(tokens)) return { kind: "adopted", tokens };
       }
       const { refresh_token: refreshToken } = tokens;
       if (!refreshToken) return { kind: "refused", reason: "expired" };
-      const refreshAttempt = await store.attempt(await sha256Text(refreshToken));
+      const refreshAttempt = await store.attempt(await sha256Text(refreshToken + (again ? "2" : "")));
       // Ours to use only if it is still the one: a slow disk is enough for another tab to overtake.
       if (core.stored()?.refresh_token !== refreshToken) continue;
 

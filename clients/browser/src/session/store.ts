@@ -6,8 +6,8 @@ export interface Store {
   readonly shared: boolean;
   read(): string | null;
   write(value: string | null): void;
-  /** The one refresh attempt of this refresh token (by its digest): stored before it is returned, the first writer wins. */
-  attempt(digest: string): Promise<string>;
+  /** The one refresh attempt of this key, a refresh token's digest: stored before it is returned, the first writer wins. */
+  attempt(key: string): Promise<string>;
   /** Run `body`, if possible without another page in it at the same time; wait no longer than `waitMs` for that. */
   exclusively<T>(name: string, waitMs: number, body: () => Promise<T>): Promise<T>;
 }

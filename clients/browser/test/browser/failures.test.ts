@@ -183,7 +183,11 @@ scenario("[30] superseded, and nothing new in the store: wait out the window, as
   }
 
   assert.equal("sign_in_required", await world.call(page, "/orders"));
+  const [first, second] = world.server.refreshes();
   assert.equal(2, world.server.refreshes().length);
+  assert.equal(first!.refreshToken, second!.refreshToken);
+  // Decision 0021: the last try must not be proven, or a thief who won the race stays hidden.
+  assert.notEqual(first!.attempt, second!.attempt);
   assert.ok((await world.history(page)).includes("refresh.waits"));
   assert.equal("superseded", await page.evaluate(() => window.events.findLast((event) => event.type === "transition")!.reason));
 });
@@ -194,6 +198,23 @@ scenario("[30] superseded once, and then granted: nobody noticed", async (world)
   world.server.faults.push({ kind: "answer", status: 400, body: '{"error":"invalid_grant","error_reason":"superseded"}' });
 
   assert.equal(200, await world.call(page, "/orders"));
+});
+
+scenario("[30] a thief who used the successor is exposed by the last try: the session ends for both", async (world) => {
+  const page = await world.signedIn({ autoSignIn: false, limits: { superseded: 50 } });
+  world.server.advance(301);
+  world.server.faults.push({ kind: "lose" });
+  assert.equal("refresh_unavailable", await world.call(page, "/orders"));
+  // The thief read the lost answer.
+  const successor = [...world.server.refreshTokens.keys()].at(-1)!;
+  const answer = await fetch(world.server.issuer + "/token", {
+    method: "POST",
+    body: new URLSearchParams({ grant_type: "refresh_token", refresh_token: successor, refresh_attempt: "T".repeat(22) }),
+  });
+  assert.equal(200, answer.status);
+
+  assert.equal("sign_in_required", await world.call(page, "/orders"));
+  assert.equal("reused", world.server.families[0]!.ended);
 });
 
 scenario("[31] whatever fails, one refresh token never goes out with two attempts", async (world) => {

@@ -180,7 +180,7 @@ export class AuthorizationServer {
       return void response.destroy();
     }
     if (fault?.kind === "answer") {
-      post.outcome = `fault ${fault.status}`;
+      post.outcome = `fault ${fault.status} ${fault.body}`;
       response.writeHead(fault.status, fault.headers);
       return void response.end(fault.body);
     }
