@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from portero.core.durations import EXPECTED as A_DURATION
 from portero.core.durations import parse_duration, render_duration
 from portero.core.errors import ConfigurationError
+from portero.core.limits import EXPECTED as A_RATE
+from portero.core.limits import is_rate
 
 TABLE = "authorization_server"
 ENVIRONMENT = {
@@ -68,6 +70,15 @@ class Config:
     """Clock leeway of every verifier of the fleet; revocations are kept that much longer."""
     scopes: tuple[str, ...] = ("openid", "profile", "email", "offline_access", "revocations:read")
     """Scopes this server announces, beside those of its clients."""
+    token_limit_invented: str = "60/1m"
+    """Failures at the token endpoint an address may have of each kind (credential, proof, code, refresh token) before
+    its further failures are answered 429. What is authentic is served from there as ever. `off`: no limit."""
+    token_limit_refused: str = "30/1m"
+    """How often one authentic refresh token may be refused before it is answered 429 without a look."""
+    token_limit_session: str = "120/1m"
+    """How often one chain of refresh tokens may be refreshed. Lower hurts a person with many tabs."""
+    token_limit_client: str = "6000/1m"
+    """How often an authenticated client may ask for a token of its own (`client_credentials`)."""
     key_publish_ahead: timedelta = timedelta(minutes=15)
     """How long a new signing key is in the JWK Set before it signs: at least the Guards' key refresh interval."""
     brand_name: str = "Portero"
@@ -163,6 +174,8 @@ def check_config(config: Config) -> None:
         relation = "shorter than" if strict else "at most"
         expected = f"it must be {relation} {longer}, which is {render_duration(high)}"
         _check(low < high or (low == high and not strict), shorter, render_duration(low), expected)
+    for name in ("token_limit_invented", "token_limit_refused", "token_limit_session", "token_limit_client"):
+        _check(is_rate(getattr(config, name)), name, getattr(config, name), A_RATE)
     _check("openid" in config.scopes, "scopes", list(config.scopes), "'openid' must be among them (OIDC Core §3.1.2.1)")
     for scope in config.scopes:
         _check(_SCOPE.fullmatch(scope) is not None, "scopes", scope, "a scope is printable ASCII (RFC 6749 §3.3)")

@@ -27,6 +27,7 @@ class EventName(Enum):
     REFRESH_REUSED = "refresh_reused"
     REFRESH_REFUSED = "refresh_refused"
     REFRESH_AHEAD = "refresh_ahead_of_head"
+    TOKEN_LIMITED = "token_limited"
     SESSION_ENDED = "session_ended"
     CODE_REUSED = "code_reused"
     KEY_ROTATED = "key_rotated"

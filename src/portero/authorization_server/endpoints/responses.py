@@ -75,6 +75,16 @@ def refusal(error: RequestError, *, headers: Headers = ()) -> Answer:
     return Answer(error.status, JSON + NO_STORE + headers, orjson.dumps(error_members(error)))
 
 
+def too_many(*, retry_after: int) -> Answer:
+    """Answer 429 (RFC 6585 §4) with `Retry-After` in whole seconds."""
+    return problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        detail="too many requests; try again later",
+        headers=((b"retry-after", b"%d" % retry_after),),
+        extensions={"error": "temporarily_unavailable"},
+    )
+
+
 def unavailable(failure: Unavailable) -> Answer:
     """Answer 503 with `Retry-After`; what is missing goes to the log only."""
     return problem(

@@ -15,8 +15,9 @@ from portero.authorization_server.endpoints.authentication import ClientAuthenti
 from portero.authorization_server.endpoints.clients import Clients
 from portero.authorization_server.endpoints.dpop import Proofs
 from portero.authorization_server.endpoints.exchange import Request
-from portero.authorization_server.endpoints.responses import Answer, sensitive_json
-from portero.authorization_server.sign_in.address import client_address
+from portero.authorization_server.endpoints.responses import Answer, sensitive_json, too_many
+from portero.authorization_server.limits import Invented, TokenLimits, TooManyRequests
+from portero.authorization_server.sign_in.address import client_address, limiting_key
 from portero.core.digests import sha256_of
 from portero.core.errors import RequestError, Unavailable
 from portero.core.events import Event, EventName
@@ -24,12 +25,14 @@ from portero.core.grants.authorization_code import decide_code_exchange
 from portero.core.grants.client_credentials import grant_client_credentials
 from portero.core.grants.grant import Denied, Grant
 from portero.core.grants.refresh_token import decide_refresh_grant
+from portero.core.oauth.errors import invalid_grant
 from portero.core.oauth.metadata import TOKEN, Endpoints
 from portero.core.oauth.token import (
     ClientCredentialsRequest,
     CodeExchangeRequest,
     GrantType,
     RefreshRequest,
+    TokenRequest,
     TokenResponse,
     TokenType,
     parse_token_request,
@@ -53,32 +56,43 @@ class TokenEndpoint:
         self._proofs = Proofs(context, htu=Endpoints.of(Issuer(config.issuer)).url(TOKEN))
         self._rules = refresh_rules(config)
         self._id_token_lifetime = int(config.id_token_lifetime.total_seconds())
+        self._limits = TokenLimits(config, monotonic=context.clock.monotonic)
 
     async def post(self, request: Request) -> Answer:
         """Serve a token request."""
-        context = self._context
-        now = context.now()
-        await context.key_ring.keep_up()
+        now = self._context.now()
+        await self._context.key_ring.keep_up()
         form = request.form()
-        client = (await self._authenticator.authenticate(request, form, now=now)).client
-        asked = parse_token_request(form)
-        cnf_jkt = await self._proofs.proven(request, now=now)
-        match asked:
-            case RefreshRequest():
-                outcome = await self._refreshed(request, asked, client, cnf_jkt=cnf_jkt, now=now)
-            case CodeExchangeRequest():
-                outcome = await self._exchanged(asked, client, cnf_jkt=cnf_jkt, now=now)
-            case ClientCredentialsRequest():
-                outcome = self._granted_to_client(asked, client, cnf_jkt=cnf_jkt, now=now)
-            case _:
-                assert_never(asked)
+        client = asked = None
+        try:
+            client = (await self._authenticator.authenticate(request, form, now=now)).client
+            asked = parse_token_request(form)
+            cnf_jkt = await self._proofs.proven(request, now=now)
+            outcome = await self._outcome(request, asked, client, cnf_jkt=cnf_jkt, now=now)
+        except RequestError as error:
+            raise self._counted(error, request=request, asked=asked, client=client, now=now) from None
         if isinstance(outcome, Denied):
             raise outcome.as_error()
         answer = sensitive_json(self._rendered(outcome), origins=client.allowed_origins)
         return answer if cnf_jkt is None else answer.with_headers(self._proofs.nonce(now=now))
 
+    async def _outcome(
+        self, request: Request, asked: TokenRequest, client: Client, *, cnf_jkt: str | None, now: NumericDate
+    ) -> Grant | Denied:
+        match asked:
+            case RefreshRequest():
+                return await self._refreshed(request, asked, client, cnf_jkt=cnf_jkt, now=now)
+            case CodeExchangeRequest():
+                return await self._exchanged(request, asked, client, cnf_jkt=cnf_jkt, now=now)
+            case ClientCredentialsRequest():
+                return self._granted_to_client(asked, client, cnf_jkt=cnf_jkt, now=now)
+            case _:
+                assert_never(asked)
+
     def refuse(self, request: Request, error: RequestError) -> Answer:
         """Render a refusal; to whoever speaks DPoP with the nonce for the next try (RFC 9449 §8)."""
+        if isinstance(error, TooManyRequests):
+            return too_many(retry_after=error.retry_after)
         answer = refuse_client(request, error)
         if not any(name == b"dpop" for name, _ in request.unverified_headers):
             return answer
@@ -89,6 +103,7 @@ class TokenEndpoint:
     ) -> Grant | Denied:
         context = self._context
         token = parse_refresh_token(asked.refresh_token, tag_key=context.tag_keys.get)
+        self._limits.check_refresh(token, client_id=client.client_id)
         fresh = FreshMaterial.of(context.random.bytes(FreshMaterial.SIZE))
         tag_key = self._tag_key()
         # A confidential client's request comes from its own machine: it says nothing of the person's place.
@@ -108,12 +123,22 @@ class TokenEndpoint:
                 place=place,
             )
 
-        return await context.commit(FamilyKey(token.family_id), decide, now=now)
+        outcome = await context.commit(FamilyKey(token.family_id), decide, now=now)
+        if isinstance(outcome, Denied):
+            self._limits.refresh_refused(token, client_id=client.client_id)
+        else:
+            self._limits.refreshed(token.family_id)
+        return outcome
 
     async def _exchanged(
-        self, asked: CodeExchangeRequest, client: Client, *, cnf_jkt: str | None, now: NumericDate
+        self, request: Request, asked: CodeExchangeRequest, client: Client, *, cnf_jkt: str | None, now: NumericDate
     ) -> Grant | Denied:
         context = self._context
+        key = CodeKey(sha256_of(asked.code))
+        guesses = self._limits.has_invented_enough(Invented.CODE, address=self._source(request))
+        # A guesser does not get at the one writer any more; an honest neighbour's code is still found.
+        if guesses and (await context.store.read(key)).code is None:
+            raise invalid_grant("the code is not valid", detail="unknown code, from an address that guesses")
         fresh = FreshStart.of(context.random.bytes(FreshStart.SIZE))
         tag_key = self._tag_key()
 
@@ -129,7 +154,7 @@ class TokenEndpoint:
                 tag_key=tag_key,
             )
 
-        return await context.commit(CodeKey(sha256_of(asked.code)), decide, now=now)
+        return await context.commit(key, decide, now=now)
 
     def _granted_to_client(
         self, asked: ClientCredentialsRequest, client: Client, *, cnf_jkt: str | None, now: NumericDate
@@ -139,6 +164,7 @@ class TokenEndpoint:
         grant = grant_client_credentials(
             client, request=asked, cnf_jkt=cnf_jkt, now=now, rules=self._rules, fresh=fresh
         )
+        self._limits.take_client(client.client_id)
         fields = {"grant_type": GrantType.CLIENT_CREDENTIALS.value}
         context.telemetry.record((Event(EventName.TOKEN_ISSUED, now, client_id=client.client_id, fields=fields),))
         return grant
@@ -203,11 +229,55 @@ class TokenEndpoint:
         return TagKey(tag_keys.current, key)
 
     def _place(self, request: Request) -> str:
+        return _place_of(*self._heard_from(request))
+
+    def _source(self, request: Request) -> str:
+        return _source_of(*self._heard_from(request))
+
+    def _heard_from(self, request: Request) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
         proxies = self._context.config.trusted_proxies
         forwarded = tuple(
             value.decode("latin-1") for name, value in request.unverified_headers if name == b"x-forwarded-for"
         )
-        return _place_of(request.peer, forwarded if proxies else (), proxies)
+        return request.peer, forwarded if proxies else (), proxies
+
+    def _counted(
+        self,
+        error: RequestError,
+        *,
+        request: Request,
+        asked: TokenRequest | None,
+        client: Client | None,
+        now: NumericDate,
+    ) -> RequestError:
+        """Count a failure that names something invented, and return what to answer: the failure, or 429."""
+        client_id = None if client is None else client.client_id
+        kind = _invented(error, asked)
+        record = self._context.telemetry.record
+        if kind is Invented.REFRESH_TOKEN:
+            record((Event(EventName.REFRESH_REFUSED, now, client_id=client_id, fields={"because": "invented"}),))
+        if kind is not None:
+            try:
+                self._limits.invented(kind, address=self._source(request))
+            except TooManyRequests as limited:
+                error = limited
+        if isinstance(error, TooManyRequests):
+            fields = {"limit": error.limit.value}
+            record((Event(EventName.TOKEN_LIMITED, now, client_id=client_id, fields=fields),))
+        return error
+
+
+def _invented(error: RequestError, asked: TokenRequest | None) -> Invented | None:
+    # What a transition refused about a stored record is a `Denied`; what is raised was not good at all.
+    match error.error:
+        case "invalid_client":
+            return Invented.CREDENTIAL
+        case "invalid_dpop_proof":
+            return Invented.PROOF
+        case "invalid_grant":
+            return Invented.REFRESH_TOKEN if isinstance(asked, RefreshRequest) else Invented.CODE
+        case _:
+            return None
 
 
 def refresh_rules(config: Config) -> RefreshRules:
@@ -227,3 +297,8 @@ def refresh_rules(config: Config) -> RefreshRules:
 def _place_of(peer: str | None, forwarded_for: tuple[str, ...], trusted_proxies: tuple[str, ...]) -> str:
     address = client_address(peer, forwarded_for=forwarded_for, trusted_proxies=trusted_proxies)
     return coarse_place(None if address is None else str(address))
+
+
+@lru_cache(maxsize=4096)
+def _source_of(peer: str | None, forwarded_for: tuple[str, ...], trusted_proxies: tuple[str, ...]) -> str:
+    return limiting_key(client_address(peer, forwarded_for=forwarded_for, trusted_proxies=trusted_proxies))
