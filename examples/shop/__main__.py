@@ -92,8 +92,8 @@ def announce(shop: Settings) -> None:
     print("\n".join(lines), flush=True)
 
 
-def wait_for_the_end(programs: Programs) -> int:
-    """Until Ctrl-C, or until a program dies."""
+def stay(shop: Settings, programs: Programs) -> int:
+    """Say that all is up, and stay until Ctrl-C or until a program dies."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -101,6 +101,7 @@ def wait_for_the_end(programs: Programs) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
+    announce(shop)
     while not stop.wait(0.5):
         dead = programs.first_dead()
         if dead is not None:
@@ -137,8 +138,7 @@ def main() -> int:
             start(shop, programs)
             if checking:
                 return check(shop)
-            announce(shop)
-            return wait_for_the_end(programs)
+            return stay(shop, programs)
     except StartFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
