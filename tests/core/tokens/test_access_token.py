@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import orjson
@@ -310,3 +311,13 @@ def test_claims_are_read_only() -> None:
     """What was verified stays what was verified."""
     with pytest.raises(TypeError):
         verified(claims()).claims["sub"] = "root"  # type: ignore[index]  # refused on purpose
+
+
+def test_a_verified_token_is_frozen() -> None:
+    """What was verified is what everybody behind sees: no member can be set, and none was forgotten."""
+    token = verified(claims())
+
+    for each in fields(VerifiedAccessToken):
+        with pytest.raises(FrozenInstanceError):
+            setattr(token, each.name, getattr(token, each.name))
+    assert type(token) is VerifiedAccessToken

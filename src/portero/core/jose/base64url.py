@@ -12,6 +12,7 @@ from typing import Final
 
 _TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 """`+`, `/` and `=` become a byte the strict decoder refuses."""
+_MINUS, _UNDERSCORE, _PLUS, _SLASH, _EQUALS = b"-_+/="
 _FROM_STANDARD: Final = bytes.maketrans(b"+/", b"-_")
 _PADDING: Final = (b"", b"", b"==", b"=")
 _LAST_OF_TWO: Final = frozenset(b"AQgw")
@@ -50,7 +51,10 @@ def decode(text: str | bytes) -> bytes:
             raise Base64UrlError("no base64url text has this length")
         if text[-1] not in (_LAST_OF_TWO if tail == 2 else _LAST_OF_THREE):
             raise Base64UrlError("spare bits of base64url are not zero")
+    # Five searches cost a quarter of one translation, and ASCII JSON is seldom spelled with any of these.
+    if _MINUS in text or _UNDERSCORE in text or _PLUS in text or _SLASH in text or _EQUALS in text:
+        text = text.translate(_TO_STANDARD)
     try:
-        return binascii.a2b_base64(text.translate(_TO_STANDARD) + _PADDING[tail], strict_mode=True)
+        return binascii.a2b_base64(text + _PADDING[tail] if tail else text, strict_mode=True)
     except binascii.Error:
         raise Base64UrlError("a character outside the base64url alphabet") from None

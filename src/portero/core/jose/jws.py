@@ -191,15 +191,15 @@ def _split(token: str, max_length: int) -> tuple[Header, bytes, bytes, bytes]:
     except UnicodeEncodeError:
         raise JwsError(JwsFault.MALFORMED, "the token is not ASCII") from None
     # Five segments are a JWE, a leading brace is a JSON serialization: neither is ours to read.
-    if data.count(b".") != 2:
+    segments = data.split(b".", 3)
+    if len(segments) != 3:
         raise JwsError(JwsFault.MALFORMED, "the token has not three segments")
-    signing_input, _, signature_segment = data.rpartition(b".")
-    header_segment, _, payload_segment = signing_input.partition(b".")
+    header_segment, payload_segment, signature_segment = segments
     if len(header_segment) <= _MEMO_LENGTH:
         header = _remembered_header(header_segment)
     else:
         header = _parse_header(header_segment)
-    return header, signing_input, payload_segment, signature_segment
+    return header, data[: len(data) - len(signature_segment) - 1], payload_segment, signature_segment
 
 
 def _parse_header(segment: bytes) -> Header:

@@ -21,6 +21,8 @@ MAX_DEPTH: Final = 32
 """Objects and arrays inside one another. Tokens need four or five."""
 MAX_INTEGER_DIGITS: Final = 64
 """Longer integers are refused; shorter ones are exact."""
+_loads: Final = orjson.loads
+_dumps: Final = orjson.dumps
 
 
 class StrictJsonError(ValueError):
@@ -39,10 +41,10 @@ def parse_object(data: bytes) -> dict[str, Any]:
             bounds, a lone surrogate, or nested deeper than `MAX_DEPTH`.
     """
     try:
-        value = orjson.loads(data)
+        value = _loads(data)
         # No more openers than levels bound the depth without looking where they stand.
-        openers = 2 * len(data) - len(data.replace(b"{", b"")) - len(data.replace(b"[", b""))
-        if openers <= MAX_DEPTH and type(value) is dict and orjson.dumps(value) == data:
+        openers = len(data) - len(data.replace(b"{", b"").replace(b"[", b""))
+        if openers <= MAX_DEPTH and type(value) is dict and _dumps(value) == data:
             return value
     except (orjson.JSONDecodeError, TypeError):
         pass
