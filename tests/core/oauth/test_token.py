@@ -77,6 +77,17 @@ def test_an_answer_leaves_out_what_it_does_not_have() -> None:
     }
 
 
+def test_a_kept_refresh_token_is_not_sent_again_but_its_end_is() -> None:
+    """Design §3.2: `refresh_token_expires_in` with every success, also where nothing rotated."""
+    response = TokenResponse(
+        access_token=Secret("a"), token_type=TokenType.BEARER, expires_in=300, scope=("x",), refresh_token_expires_in=99
+    )
+    members = orjson.loads(render_token_response(response))
+
+    assert members["refresh_token_expires_in"] == 99
+    assert "refresh_token" not in members
+
+
 def test_a_refusal_s_text_stays_within_its_alphabet() -> None:
     """RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E."""
     members = error_members(invalid_grant('say "no"\\\n\té', reason="expired"))

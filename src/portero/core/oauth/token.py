@@ -165,6 +165,8 @@ def render_token_response(response: TokenResponse) -> bytes:
     }
     if response.refresh_token is not None:
         members["refresh_token"] = response.refresh_token.reveal()
+    # Also where the presented token is kept and not sent again: it has an end as well.
+    if response.refresh_token_expires_in is not None:
         members["refresh_token_expires_in"] = response.refresh_token_expires_in
     if response.refresh_after is not None:
         members["refresh_after"] = response.refresh_after
