@@ -107,12 +107,20 @@ def command_line() -> str:
     return "\n".join(walk(program, "portero")).rstrip()
 
 
+def refresh_table() -> str:
+    """The rules of a refresh and a token's life, from the table that decides."""
+    from portero.core.sessions.refresh_table import as_markdown, as_mermaid
+
+    return f"{as_markdown()}\n```mermaid\n{as_mermaid()}```"
+
+
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "SECURITY.md": ("attacks", attacks),
     "README.md": ("performance", performance),
     "README.es.md": ("performance", performance),
     "docs/reference/configuration.md": ("configuration", configuration),
     "docs/reference/command-line.md": ("command-line", command_line),
+    "docs/reference/refresh-tokens.md": ("refresh-table", refresh_table),
 }
 
 
