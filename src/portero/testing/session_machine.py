@@ -131,6 +131,28 @@ class SessionMachine(RuleBasedStateMachine):
         """The same token at once: one successor, the same for all."""
         self._honest([self._stored] * tabs, lost=False)
 
+    @rule(tabs=st.integers(1, 4))
+    def honest_tabs_race_a_sign_out(self, tabs: int) -> None:
+        """At once: each tab is served before the end or refused after it, and nobody is served later."""
+
+        async def together() -> list[Any]:
+            requests = [self._request(self._tokens[self._stored], self._stored, self._client) for _ in range(tabs)]
+            first, others = requests[0], requests[1:]
+            return await asyncio.gather(first, self._end_device(), *others)
+
+        before = self._ended
+        answers = self._run(together())
+        denied = [answer for answer in answers if isinstance(answer, Denied)]
+        for answer in answers:
+            if isinstance(answer, Grant):
+                self._note(answer)
+        assert (
+            before is not None
+            or self._thief_was_here
+            or all(answer.reason in ("revoked", "expired") or self.profile is Profile.PLAIN for answer in denied)
+        )
+        self._has_ended()
+
     @precondition(lambda self: self.profile is not Profile.PLAIN)
     @rule(back=st.integers(0, 16))
     def an_old_request_arrives_late(self, back: int) -> None:
@@ -213,15 +235,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule()
     def the_user_ends_the_device(self) -> None:
-        self._run(
-            self._store.transition(
-                SessionKey(self._sid),
-                lambda found: decide_end_session(
-                    found, reason=EndReason.DEVICE_ENDED, now=self._now, iss=_RULES.iss, leeway=_RULES.leeway
-                ),
-                now=self._now,
-            )
-        )
+        self._run(self._end_device())
         self._has_ended()
 
     # ── the laws ─────────────────────────────────────────────────────────────────────
@@ -332,6 +346,15 @@ class SessionMachine(RuleBasedStateMachine):
         if self._live():
             raise AssertionError(f"an honest client was refused: {answer}")
         assert answer.reason in ("expired", "revoked"), answer
+
+    async def _end_device(self) -> Any:
+        return await self._store.transition(
+            SessionKey(self._sid),
+            lambda found: decide_end_session(
+                found, reason=EndReason.DEVICE_ENDED, now=self._now, iss=_RULES.iss, leeway=_RULES.leeway
+            ),
+            now=self._now,
+        )
 
     def _present(
         self, token: Secret[str], *, attempt: int | str | None, client: Client | None = None
