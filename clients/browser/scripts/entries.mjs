@@ -3,5 +3,12 @@ export const entries = {
   portero: "src/index.ts",
   "sign-in": "src/session/sign-in.ts",
   storage: "src/storage.ts",
+  dpop: "src/dpop.ts",
+  worker: "src/worker.ts",
+  "worker-main": "src/worker-main.ts",
+  bff: "src/bff.ts",
+  fetch: "src/fetch.ts",
+  axios: "src/axios.ts",
+  react: "src/react.ts",
   protocol: "src/protocol.ts",
 };

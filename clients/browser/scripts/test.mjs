@@ -15,12 +15,15 @@ const files = (kind ? [kind] : ["unit", "browser"]).flatMap((folder) =>
 );
 rmSync(out, { recursive: true, force: true });
 /** The pages of the tests load what we ship, not what it was made of. */
-const ALIAS = { "@portero/browser": "/dist/portero.js", "@portero/browser/storage": "/dist/storage.js" };
+const ALIAS = {
+  "@portero/browser": "/dist/portero.js",
+  ...Object.fromEntries(["storage", "dpop", "worker", "bff", "fetch", "axios", "react"].map((name) => [`@portero/browser/${name}`, `/dist/${name}.js`])),
+};
 const shared = { absWorkingDir: root, bundle: true, format: "esm", target: "es2022", logLevel: "warning", sourcemap: "inline" };
 await Promise.all([
   bundle(),
   build({ ...shared, entryPoints: files, outdir: out, outbase: "test", platform: "node", packages: "external" }),
-  build({ ...shared, entryPoints: { harness: "test/support/harness.ts" }, outdir: out, platform: "browser", external: ["/dist/*"], alias: ALIAS }),
+  build({ ...shared, entryPoints: { harness: "test/support/harness.ts", bindings: "test/support/bindings.ts" }, outdir: out, platform: "browser", external: ["/dist/*"], alias: ALIAS, define: { "process.env.NODE_ENV": '"development"' } }),
 ]);
 const pattern = names.length ? [`--test-name-pattern=${names.join(" ")}`] : [];
 const built = files.map((file) => file.replace("test/", "test/.build/").replace(/\.ts$/, ".js"));

@@ -1,4 +1,5 @@
 /** What a session needs of the page it lives in. A worker brings its own. */
+import type { Logins } from "./logins.ts";
 
 export interface Environment {
   /** The address of the page. */
@@ -8,6 +9,10 @@ export interface Environment {
   replaceUrl(url: string): void;
   visible(): boolean;
   online(): boolean;
+  /** Where sign-in attempts wait for their answer. Default: the storage of the page. */
+  readonly logins?: Logins;
+  /** Milliseconds of the last automatic redirects of this tab, with `at` as the newest. Default: sessionStorage. */
+  redirects?(key: string, at: number): Promise<readonly number[]>;
   /** Hear of an event of the window or the document; returns how to stop. */
   on(type: string, handler: (event: Event) => void): () => void;
 }

@@ -31,7 +31,7 @@ export function replayable(input: RequestInfo | URL, init: FetchInit = {}): Repl
  * Whether the body of a Request came from a stream. Fetch §5.4 refuses mode `no-cors` for a body without a source; that is
  * the only way to ask.
  */
-function streams(request: Request): boolean {
+export function streams(request: Request): boolean {
   if (!request.body) return false;
   try {
     new Request(request.clone(), { method: "POST", mode: "no-cors" });

@@ -116,10 +116,7 @@ export function sessionOf(config: PorteroConfig): Session {
         if (event.type === "transition") listener(event.to, event);
       }),
 
-    signIn(options = {}) {
-      core.transition("sign_in", options.acrValues ? "step_up" : "asked");
-      return (leaving ??= orStay(signInPart().then(({ leave }) => leave(core, options))));
-    },
+    signIn: (options = {}) => go(options),
 
     async handleCallback(href = environment.href()) {
       const url = new URL(href);
@@ -138,13 +135,7 @@ export function sessionOf(config: PorteroConfig): Session {
         const { code, reason, acrValues, maxAge } = error as PorteroError;
         // Whoever signed out by hand is not sent to sign in again.
         const wanted = code === "step_up_required" || (code === "sign_in_required" && reason !== "user");
-        if (wanted && (config.autoSignIn ?? true) && core.state !== "disposed" && !leaving) {
-          const { countAutomatic } = await signInPart();
-          if (!leaving) {
-            countAutomatic(core, fail);
-            await session.signIn({ acrValues, maxAge });
-          }
-        }
+        if (wanted && (config.autoSignIn ?? true) && core.state !== "disposed") await go({ acrValues, maxAge }, true);
         throw error;
       }
     },
@@ -179,6 +170,11 @@ export function sessionOf(config: PorteroConfig): Session {
     },
   };
   return session;
+
+  function go(options: SignInOptions, automatic?: boolean): Promise<void> {
+    core.transition("sign_in", automatic ? "automatic" : "asked");
+    return (leaving ??= orStay(signInPart().then(({ leave }) => leave(core, fail, options, automatic))));
+  }
 
   function orStay<T>(way: Promise<T>): Promise<T> {
     return way.catch((error: unknown) => {

@@ -5,7 +5,7 @@ import { randomText } from "../protocol/base64url.ts";
 import { codeRequest } from "../protocol/code.ts";
 import type { Grant } from "../protocol/token.ts";
 import type { Core } from "./core.ts";
-import { loginsOf, type Login } from "./logins.ts";
+import { pageLogins, pageRedirects, type Login } from "./logins.ts";
 import { safeReturnTo } from "./return-to.ts";
 import type { SignInOptions } from "./session.ts";
 import { unverifiedClaims, wall } from "./tokens.ts";
@@ -16,9 +16,10 @@ export type Fail = (code: ErrorCode, reason: string) => Error;
 const LOOP_WINDOW_MS = 60_000;
 const ANSWER = ["code", "state", "iss", "error", "error_description", "error_uri", "session_state"];
 
-/** Leave for the sign-in page. */
-export async function leave(core: Core, { returnTo, ...options }: SignInOptions): Promise<void> {
+/** Leave for the sign-in page. `automatic`: nobody asked for it, so it might be a loop. */
+export async function leave(core: Core, fail: Fail, { returnTo, ...options }: SignInOptions, automatic?: boolean): Promise<void> {
   const { config, environment } = core;
+  if (automatic) await countAutomatic(core, fail);
   const base = environment.href();
   const login: Login = {
     state: randomText(16),
@@ -37,29 +38,22 @@ export async function leave(core: Core, { returnTo, ...options }: SignInOptions)
     resources: config.resources,
     dpopJkt: await core.transport.thumbprint?.(),
   });
-  logins(core).put(login);
+  await (environment.logins ?? pageLogins).put(core.prefix, login);
   core.step("sign_in.navigate", "redirect", url);
   environment.navigate(url);
 }
 
 /** Count an automatic redirect of this tab; the third within a minute is a loop. */
-export function countAutomatic(core: Core, fail: Fail): void {
-  const key = `${core.prefix}automatic`;
+export async function countAutomatic({ environment, prefix }: Pick<Core, "environment" | "prefix">, fail: Fail): Promise<void> {
   const now = wall();
-  let times: number[] = [];
-  try {
-    times = (JSON.parse(sessionStorage.getItem(key) ?? "[]") as number[]).filter((at) => Math.abs(now - at) < LOOP_WINDOW_MS);
-    sessionStorage.setItem(key, JSON.stringify([...times, now].slice(-3)));
-  } catch {
-    // Nothing to count in.
-  }
-  if (times.length >= 2) throw fail("login_loop", "three automatic redirects within a minute");
+  const times = await (environment.redirects ?? pageRedirects)(`${prefix}automatic`, now);
+  if (times.filter((at) => Math.abs(now - at) < LOOP_WINDOW_MS).length > 2) throw fail("login_loop", "three automatic redirects within a minute");
 }
 
 /** Turn the answer in this address into tokens. */
 export async function exchange(core: Core, fail: Fail, url: URL): Promise<{ readonly returnTo: string }> {
   const { config, environment, era } = core;
-  const login = logins(core).take(url.searchParams.get("state")!);
+  const login = await (environment.logins ?? pageLogins).take(core.prefix, url.searchParams.get("state")!);
   // First of all: out of the address bar, so that no reload, no bookmark and no Referer repeats the code.
   const clean = new URL(url);
   for (const name of ANSWER) clean.searchParams.delete(name);
@@ -110,8 +104,4 @@ export async function endSession(core: Core, returnTo: string | undefined): Prom
   const query = new URLSearchParams({ client_id: config.clientId, post_logout_redirect_uri: back });
   core.step("sign_out.navigate", "user", end);
   environment.navigate(end ? `${end}?${query.toString()}` : back);
-}
-
-function logins(core: Core) {
-  return loginsOf(core.prefix);
 }

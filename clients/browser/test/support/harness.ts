@@ -1,9 +1,12 @@
 /** What runs in the test pages: the built library, and a few handles for the tests. */
 import { createPortero, type PorteroConfig, type Session, type SessionEvent } from "@portero/browser";
+import { createPortero as createBff } from "@portero/browser/bff";
+import { dpop } from "@portero/browser/dpop";
 import { insecureLocalStorage, tabStorage } from "@portero/browser/storage";
+import { createPortero as createInWorker } from "@portero/browser/worker";
 
-/** What a test can order from outside: `storage` by name. */
-type Ordered = Omit<PorteroConfig, "storage"> & { storage?: "tab" | "local" };
+/** What a test can order from outside: `storage`, `mode` and `dpop` by name. */
+type Ordered = Omit<PorteroConfig, "storage"> & { storage?: "tab" | "local"; mode?: "browser" | "worker" | "bff"; dpop?: boolean };
 
 declare global {
   interface Window {
@@ -20,14 +23,22 @@ window.events = [];
 window.shift = { wall: 0, steady: 0 };
 const { now } = Date;
 const steady = performance.now.bind(performance);
-window.make = ({ storage, ...config }) => {
+window.make = ({ storage, mode, dpop: bound, ...config }) => {
   // The clocks of the page, as a person or a sleeping machine may move them.
   Date.now = () => now() + window.shift.wall * 1000;
   performance.now = () => steady() + window.shift.steady * 1000;
-  window.session = createPortero({
-    ...config,
-    ...(storage ? { storage: storage === "tab" ? tabStorage() : insecureLocalStorage() } : {}),
-  } as PorteroConfig);
+  if (mode === "worker") {
+    const worker = new Worker("/dist/worker-main.js", { type: "module" });
+    window.session = createInWorker({ ...config, ...(bound === undefined ? {} : { dpop: bound }) }, worker);
+  } else if (mode === "bff") {
+    window.session = createBff({ ...(config.autoSignIn === undefined ? {} : { autoSignIn: config.autoSignIn }) });
+  } else {
+    window.session = createPortero({
+      ...config,
+      ...(storage ? { storage: storage === "tab" ? tabStorage() : insecureLocalStorage() } : {}),
+      ...(bound ? { transport: dpop(config) } : {}),
+    } as PorteroConfig);
+  }
   window.session.onEvent((event) => window.events.push(event));
 };
 /** The status of a call, or the code of its error. */

@@ -7,10 +7,11 @@ import { join } from "node:path";
 import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
 import { Api } from "./api.ts";
 import { AuthorizationServer } from "./authorization-server.ts";
+import { BrowserSession } from "./browser-session.ts";
 
 const ROOT = process.env["PORTERO_ROOT"]!;
-const PAGE = `<!doctype html><meta charset="utf-8"><title>test</title><link rel="icon" href="data:,">
-<script type="module" src="/harness.js"></script>`;
+const page = (script: string) =>
+  `<!doctype html><meta charset="utf-8"><title>test</title><link rel="icon" href="data:,"><body><script type="module" src="/${script}.js"></script>`;
 
 export function launch(args: readonly string[] = []): Promise<Browser> {
   return chromium.launch({
@@ -36,6 +37,8 @@ export class World {
   readonly server = new AuthorizationServer();
   readonly api = new Api(this.server);
   readonly stranger = new Api(this.server);
+  /** The server side of mode `bff`, on the origin of the application. */
+  readonly bff = new BrowserSession();
   readonly #app: Server;
   context!: BrowserContext;
   origin = "";
@@ -50,6 +53,7 @@ export class World {
   private constructor() {
     this.#app = createServer((request, response) => {
       const { pathname } = new URL(request.url!, "http://app");
+      if (this.bff.handles(pathname)) return this.bff.handle(request, response);
       if (pathname.endsWith(".js") || pathname.endsWith(".map")) {
         response.setHeader("Content-Type", "text/javascript");
         try {
@@ -62,7 +66,7 @@ export class World {
       }
       response.setHeader("Content-Type", "text/html");
       if (this.csp) response.setHeader("Content-Security-Policy", this.csp);
-      response.end(PAGE);
+      response.end(page("harness"));
     });
   }
 

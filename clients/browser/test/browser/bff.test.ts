@@ -1,0 +1,113 @@
+/** Behaviours 45, 54 and 55, as far as the browser has a part in them: a session kept by a cookie. */
+import type { Page } from "playwright-core";
+import { assert } from "../support/assert.ts";
+import { inBrowser, scenario } from "../support/scenario.ts";
+import { ready, type World } from "../support/world.ts";
+
+inBrowser();
+
+const BFF = { mode: "bff" };
+
+async function signedIn(world: World, config: Record<string, unknown> = {}): Promise<Page> {
+  const page = await world.tab("/orders");
+  await world.session(page, { ...BFF, ...config });
+  await Promise.all([page.waitForURL(/\/start/), page.evaluate(() => void window.session.signIn({ returnTo: "/start" }))]);
+  await ready(page);
+  await world.session(page, { ...BFF, ...config });
+  await world.reaches(page, "signed_in");
+  return page;
+}
+
+const call = (page: Page, init: { headers?: Record<string, string> } = {}) => page.evaluate((given) => window.call("/api/orders", given), init);
+
+scenario("[54] every call carries the cookie and the custom header, and no script sees a token or the cookie", async (world) => {
+  const page = await signedIn(world);
+
+  assert.equal(200, await call(page));
+  const { header, cookie, authorization } = world.bff.calls.at(-1)!;
+  assert.deepEqual(["1", "s1", undefined], [header, cookie, authorization]);
+  assert.equal("", await page.evaluate(() => document.cookie));
+  assert.equal("bob", await page.evaluate(() => window.session.getTokenInfo()!.unverifiedClaims!["sub"]));
+});
+
+scenario("[54] fifty calls that meet a 401 are one sign-in, and it comes back to this page", async (world) => {
+  const page = await signedIn(world);
+  world.bff.sessions.clear();
+
+  await Promise.all([
+    page.waitForNavigation(),
+    page.evaluate(() => void Array.from({ length: 50 }, () => window.call("/api/orders"))),
+  ]);
+  await ready(page);
+
+  assert.equal(2, world.bff.signIns.length);
+  assert.equal(world.origin + "/start", world.bff.signIns[1]!.get("return_to"));
+  assert.equal(world.origin + "/start", page.url());
+});
+
+scenario("[8] the third automatic sign-in within a minute stops, here too", async (world) => {
+  const page = await signedIn(world);
+  for (const _ of [1, 2]) {
+    world.bff.sessions.clear();
+    await Promise.all([page.waitForNavigation(), page.evaluate(() => void window.call("/api/orders"))]);
+    await ready(page);
+    await world.session(page, BFF);
+    await world.reaches(page, "signed_in");
+  }
+  world.bff.sessions.clear();
+
+  assert.equal("login_loop", await call(page));
+  assert.equal(3, world.bff.signIns.length);
+});
+
+for (const status of [429, 500, 502, 503]) {
+  scenario(`[55] a ${status} changes nothing: the session and its cookie stay`, async (world) => {
+    const page = await signedIn(world);
+    world.bff.faults.push(status);
+
+    assert.equal(status, await call(page));
+    assert.equal("signed_in", await world.state(page));
+    assert.equal(200, await call(page));
+    assert.deepEqual(["session"], (await world.context.cookies()).map((cookie) => cookie.name));
+  });
+}
+
+scenario("a call with a bearer token of its own goes without the cookie: never two credentials in one request", async (world) => {
+  const page = await signedIn(world);
+
+  await call(page, { headers: { Authorization: "Bearer mine" } });
+
+  const { cookie, authorization } = world.bff.calls.at(-1)!;
+  assert.deepEqual([undefined, "Bearer mine"], [cookie, authorization]);
+});
+
+scenario("[10] another origin gets neither cookie nor header", async (world) => {
+  const page = await signedIn(world);
+
+  await world.call(page, "/open");
+
+  const [seen] = world.api.calls;
+  assert.deepEqual([undefined, undefined], [seen!.headers.cookie, seen!.headers["x-portero"]]);
+});
+
+scenario("[45] a sign-out ends the session at the server and in the other tabs, and an answer on its way changes nothing", async (world) => {
+  const page = await signedIn(world, { autoSignIn: false });
+  const other = await world.tab();
+  await world.session(other, { ...BFF, autoSignIn: false });
+  await world.reaches(other, "signed_in");
+
+  await page.evaluate(() => window.session.signOut());
+
+  await other.waitForFunction(() => window.session.state === "signed_out", null, { timeout: 1000 });
+  assert.equal(0, world.bff.sessions.size);
+  assert.equal("sign_in_required", await call(page));
+  assert.equal("signed_out", await world.state(page));
+});
+
+scenario("[6] the way back from the sign-in stays on this origin", async (world) => {
+  const page = await world.tab();
+  await world.session(page, BFF);
+  await Promise.all([page.waitForNavigation(), page.evaluate(() => void window.session.signIn({ returnTo: "//evil.example" }))]);
+
+  assert.equal(world.origin + "/", world.bff.signIns[0]!.get("return_to"));
+});
