@@ -1,0 +1,158 @@
+"""The manifest's meaning, typed: issuers, services, routes and what each requires (design §3.4).
+
+One file for the Guard, both gateway engines and the services. These values are what
+`manifest_parser` makes of `portero.toml`; nothing here reads a file or an environment variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from types import MappingProxyType
+
+from portero.core.policy.requirement import Requirement
+from portero.core.policy.routes import Access, Free, RouteMatcher, Rule, Template
+
+
+class Layout(Enum):
+    """Where requests are checked (design §1)."""
+
+    MIDDLEWARE = "middleware"
+    GATEWAY = "gateway"
+    HYBRID = "hybrid"
+
+
+class Default(Enum):
+    """What a service does with a route that is not named."""
+
+    DENY = "deny"
+    AUTHENTICATED = "authenticated"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFeed:
+    """How services follow an issuer's revocations. The secret is in the environment, never in the file."""
+
+    client_id: str
+    secret_env: str
+    stale_after: timedelta = timedelta(seconds=10)
+    start: str = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestIssuer:
+    """How one issuer's tokens are verified. The members mean what `TrustedIssuer`'s mean."""
+
+    name: str
+    issuer: str
+    revocation: ManifestFeed | None
+    algorithms: tuple[str, ...] = ("ES256",)
+    audience: str | None = None
+    jwks_uri: str | None = None
+    roles: str = "roles"
+    """The claim that holds the roles, or a path such as `realm_access.roles`."""
+    client_id_claim: str = "client_id"
+    jti_claim: str = "jti"
+    scope_claim: str = "scope"
+    required_claims: tuple[str, ...] = ()
+    insecure_accept_typ_jwt: bool = False
+    insecure_accept_missing_typ: bool = False
+    insecure_optional_claims: tuple[str, ...] = ()
+    insecure_accept_scope_list: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One entry of `routes`. Without `require` and `public` it asks for any valid token, whatever the default says."""
+
+    match: str
+    template: Template
+    access: Access
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One resource server."""
+
+    name: str
+    audience: str
+    issuers: tuple[str, ...]
+    """Names of the issuers it trusts."""
+    upstreams: tuple[str, ...] = ()
+    default: Default = Default.DENY
+    routes: tuple[Route, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    cors_credentials: bool = False
+
+    @property
+    def fallback(self) -> Rule:
+        """The rule of a route that is not named."""
+        return Rule(_ACCESS_OF_DEFAULT[self.default], self.name)
+
+    def rules(self, *, prefix: str = "") -> Iterable[tuple[Template, Rule]]:
+        """The routes as a matcher takes them.
+
+        Args:
+            prefix: what stands before the service's own paths, outside (`[gateway] prefix`).
+        """
+        for route in self.routes:
+            yield route.template.under(prefix), Rule(route.access, self.name, route.match, route.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where the gateway listens and under which prefix it shows each service."""
+
+    listen: str
+    prefix: Mapping[str, str] = field(default_factory=dict)
+    """Service → normal path without a slash at its end; taken off before the request is sent on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One whole `portero.toml`, valid in itself."""
+
+    layout: Layout
+    issuers: Mapping[str, ManifestIssuer]
+    services: Mapping[str, Service]
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Role → scopes it implies."""
+    leeway: timedelta = timedelta(seconds=60)
+    gateway: Gateway | None = None
+
+
+_ACCESS_OF_DEFAULT: Mapping[Default, Access] = MappingProxyType(
+    {Default.DENY: Free.DENIED, Default.AUTHENTICATED: Requirement(), Default.PUBLIC: Free.PUBLIC}
+)
+
+
+def service_matcher(service: Service) -> RouteMatcher:
+    """Compile one service's routes, as its own Guard sees its paths.
+
+    Raises:
+        Tie: two routes could match one request with equal precedence.
+    """
+    return RouteMatcher(service.rules(), fallbacks=[("", service.fallback)])
+
+
+def gateway_matcher(manifest: Manifest) -> RouteMatcher:
+    """Compile all services' routes, as the gateway sees them: each under its prefix.
+
+    Where no route matches, the service with the longest prefix decides by its default. Services
+    that share a prefix share its unnamed paths: those are denied, whatever their defaults say.
+
+    Raises:
+        Tie: two routes, perhaps of two services, could match one request with equal precedence.
+    """
+    prefixes = manifest.gateway.prefix if manifest.gateway is not None else {}
+    routes: list[tuple[Template, Rule]] = []
+    fallbacks: dict[str, Rule] = {}
+    for service in manifest.services.values():
+        prefix = prefixes.get(service.name, "")
+        routes += service.rules(prefix=prefix)
+        fallbacks[prefix] = Rule(Free.DENIED, "") if prefix in fallbacks else service.fallback
+    return RouteMatcher(routes, fallbacks=list(fallbacks.items()))

@@ -1,0 +1,220 @@
+"""Every key of the manifest, once: the parser reads by this table, the JSON Schema and the docs are written from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from portero.core.jose.algorithms import ACCEPTABLE, SYMMETRIC
+
+SCOPE: Final = r"[\x21\x23-\x5b\x5d-\x7e]+"
+"""RFC 6749 §3.3 scope-token."""
+NAME: Final = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
+_URL: Final = r"https?://[^/?#\s@]+[^?#\s]*"
+_ORIGIN: Final = r"https?://[^/?#\s@]+"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text; `pattern` must match the whole of it."""
+
+    pattern: str = r"[\s\S]+"
+    expected: str = "a text that is not empty"
+    choices: tuple[str, ...] = ()
+    shown: bool = True
+    """Whether a message may repeat what stands there: not where somebody may have put a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """true or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A duration such as `"90s"`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A list of texts, each once, at least one."""
+
+    item: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A table of claim → text, whole number or flag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with known keys."""
+
+    keys: Mapping[str, Key]
+
+
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """A table whose keys are names somebody chose."""
+
+    item: Kind
+    name: str
+    """What a name is, for messages and the docs."""
+    pattern: str = NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A list of tables."""
+
+    item: Table
+
+
+@dataclass(frozen=True, slots=True)
+class TableOr:
+    """A table, or one word written by hand."""
+
+    table: Table
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A table another program reads from the same file."""
+
+
+Kind = Text | Flag | Duration | Texts | Values | Table | ByName | Tables | TableOr | Elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: what it may be and what it does."""
+
+    kind: Kind
+    says: str
+    default: str = ""
+    """As people write it; empty: there is none."""
+    required: bool = False
+
+
+_WORD = Text()
+_SCOPES = Texts(Text(SCOPE, "a scope: printable ASCII without space, quote and backslash (RFC 6749 §3.3)"))
+_URL_TEXT = Text(_URL, "an https URL, or http on this machine, without query and fragment")
+
+FEED = Table(
+    {
+        "client_id": Key(_WORD, "The services' own client, with scope `revocations:read`.", required=True),
+        "secret_env": Key(
+            Text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, never the secret", shown=False),
+            "The environment variable that holds that client's secret. The secret itself is never in the file.",
+            required=True,
+        ),
+        "stale_after": Key(Duration(), 'Silence after which routes with `when_stale = "deny"` refuse.', '"10s"'),
+        "start": Key(
+            Text(choices=("wait", "degraded")),
+            "Before the first snapshot: `wait` refuses with 503, `degraded` treats it as a stale feed.",
+            '"wait"',
+        ),
+    }
+)
+
+ISSUER = Table(
+    {
+        "issuer": Key(_URL_TEXT, "Compared exactly with `iss`; keys come from its discovery document.", required=True),
+        "revocation": Key(
+            TableOr(FEED, "none"),
+            'How revocations are followed; `"none"`, written by hand: tokens live until `exp`.',
+            required=True,
+        ),
+        "algorithms": Key(
+            Texts(Text(choices=tuple(sorted(ACCEPTABLE - SYMMETRIC)))),
+            "Accepted `alg` values; a key verifies one.",
+            '["ES256"]',
+        ),
+        "audience": Key(_WORD, "What `aud` must name for this issuer.", "the service's `audience`"),
+        "jwks_uri": Key(_URL_TEXT, "Where the keys are.", "discovery says"),
+        "roles": Key(_WORD, "The claim with the roles, or a path such as `realm_access.roles`.", '"roles"'),
+        "client_id_claim": Key(_WORD, "The claim with the client.", '"client_id"'),
+        "jti_claim": Key(_WORD, "The claim with the token's identifier.", '"jti"'),
+        "scope_claim": Key(_WORD, "The claim with the scopes.", '"scope"'),
+        "required_claims": Key(Texts(_WORD), "Claims a token must have beside those of RFC 9068.", "none"),
+        "insecure_accept_typ_jwt": Key(Flag(), "Accept `typ: JWT`: an ID token may then pass.", "false"),
+        "insecure_accept_missing_typ": Key(Flag(), "Accept a token without `typ`.", "false"),
+        "insecure_optional_claims": Key(
+            Texts(Text(choices=("client_id", "iat", "jti", "sub"))), "Claims of RFC 9068 that may be missing.", "none"
+        ),
+        "insecure_accept_scope_list": Key(Flag(), "Accept scopes as a list.", "false"),
+    }
+)
+
+REQUIRE = Table(
+    {
+        "scopes": Key(_SCOPES, "All of these scopes."),
+        "scopes_any": Key(_SCOPES, "One of these scopes."),
+        "roles": Key(Texts(_WORD), "All of these roles."),
+        "roles_any": Key(Texts(_WORD), "One of these roles."),
+        "claims": Key(Values(), "Claim or path → the value it equals or, where it is a list, holds."),
+        "max_auth_age": Key(Duration(), "How long ago the person may have signed in (RFC 9470)."),
+        "acr": Key(Texts(_WORD), "Authentication context classes that will do."),
+        "dpop": Key(Flag(), "The token must be bound to a key the caller proves (RFC 9449).", "false"),
+    }
+)
+
+ROUTE = Table(
+    {
+        "match": Key(_WORD, "Method (or `*`) and path: `GET /orders/{id}`, `* /files/{path...}`.", required=True),
+        "require": Key(REQUIRE, "What the caller must bring; all members are required.", "any valid token"),
+        "public": Key(Flag(), "No token is asked for. Not together with `require`.", "false"),
+        "when_stale": Key(
+            Text(choices=("allow", "deny")), "While the revocation feed is silent: go on, or refuse (503).", '"allow"'
+        ),
+    }
+)
+
+SERVICE = Table(
+    {
+        "audience": Key(_WORD, "This resource server's identifier, which `aud` must name.", required=True),
+        "issuers": Key(Texts(Text(NAME, "the name of an issuer")), "Whose tokens it accepts.", "all of `[issuers]`"),
+        "upstreams": Key(
+            Texts(Text(_ORIGIN, "the origin of a server, such as http://127.0.0.1:8101, without path")),
+            "Where the gateway finds it. Required in the layouts `gateway` and `hybrid`.",
+        ),
+        "default": Key(
+            Text(choices=("deny", "authenticated", "public")), "What holds for a route that is not named.", '"deny"'
+        ),
+        "cors_origins": Key(
+            Texts(Text(_ORIGIN, "an origin such as https://shop.example")), "Browser origins that may call.", "none"
+        ),
+        "cors_credentials": Key(Flag(), "Whether cookies may come along.", "false"),
+        "routes": Key(Tables(ROUTE), "The routes, one table each."),
+    }
+)
+
+GATEWAY = Table(
+    {
+        "listen": Key(
+            Text(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/]+):[0-9]{1,5}", "host:port, such as 127.0.0.1:8000"),
+            "Where the gateway listens.",
+            required=True,
+        ),
+        "prefix": Key(
+            ByName(Text(r"/[^\s?#]+", "a path such as /api"), "a service"),
+            "Service → what stands before its paths outside; taken off before the request is sent on.",
+            "none",
+        ),
+    }
+)
+
+MANIFEST = Table(
+    {
+        "layout": Key(Text(choices=("middleware", "gateway", "hybrid")), "Where requests are checked.", required=True),
+        "leeway": Key(Duration(), "How far two clocks may differ, everywhere.", '"60s"'),
+        "issuers": Key(ByName(ISSUER, "an issuer"), "How tokens are verified.", required=True),
+        "roles": Key(ByName(_SCOPES, "a role", r"[\s\S]+"), "Role → scopes it implies.", "none"),
+        "services": Key(ByName(SERVICE, "a service"), "The services and their routes.", required=True),
+        "gateway": Key(GATEWAY, "The gateway. Required in the layouts `gateway` and `hybrid`."),
+        "authorization_server": Key(Elsewhere(), "Settings of `portero serve`, which may share the file."),
+    }
+)
