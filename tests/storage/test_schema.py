@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 from pathlib import Path
@@ -14,11 +15,25 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from portero.adapters.storage import loads, rows_feed, rows_grants, rows_registry, rows_sessions, tables, writes
+from portero.adapters.storage import (
+    loads,
+    rows_feed,
+    rows_grants,
+    rows_outbox,
+    rows_registry,
+    rows_sessions,
+    tables,
+    writes,
+)
 from portero.adapters.storage.migrations import HEAD, REVISIONS, Standing, creation_statements, standing_of
 from portero.adapters.storage.migrations.creation import creation_script
 from portero.adapters.storage.migrations.upgrade import upgrade
 from portero.adapters.storage.schema import metadata
+from portero.adapters.storage.sqlite import SqliteStore
+from portero.adapters.system import SystemRandom
+from portero.core.revocation.entry import Revocation, RevokedKind
+from portero.core.transitions import FeedKey, FeedSlice
+from portero.core.types import Issuer, NumericDate
 
 MIGRATIONS = Path(tables.__file__).parent / "migrations"
 
@@ -65,6 +80,25 @@ def test_a_created_database_is_a_migrated_one(tmp_path: Path) -> None:
     migrated.close()
 
 
+def test_a_database_of_the_first_schema_keeps_what_it_holds(tmp_path: Path) -> None:
+    """Opened by this program it is migrated, and its rows read as records whose new fields say nothing."""
+    path = tmp_path / "portero.db"
+    upgrade("sqlite", lambda: sqlite3.connect(path), revision="0001")
+    with sqlite3.connect(path) as old:
+        old.execute("INSERT INTO meta (singleton, epoch, feed_head) VALUES (1, 'e', 1)")
+        old.execute("INSERT INTO revocations (n, iss, kind, value, at, until) VALUES (1, 'i', 'sid', 's', 5, 9)")
+    old.close()
+
+    async def feed() -> FeedSlice:
+        store = await SqliteStore.open(path, random=SystemRandom())
+        found = await store.read(FeedKey(after=0, live_at=NumericDate(0)))
+        await store.aclose()
+        return found
+
+    (entry,) = asyncio.run(feed()).entries
+    assert entry.revocation == Revocation(Issuer("i"), RevokedKind.SESSION, "s", NumericDate(5), NumericDate(9))
+
+
 def test_the_migrations_make_the_metadata(tmp_path: Path) -> None:
     """Alembic finds no difference left."""
     url = f"sqlite:///{tmp_path / 'migrated.db'}"
@@ -103,7 +137,7 @@ def test_the_tables_named_are_those_of_the_metadata() -> None:
 
 def statement_texts() -> list[str]:
     """Every statement text of the storage modules, found as a value of theirs."""
-    modules = (loads, rows_feed, rows_grants, rows_registry, rows_sessions, writes)
+    modules = (loads, rows_feed, rows_grants, rows_outbox, rows_registry, rows_sessions, writes)
     values: list[Any] = [value for module in modules for value in vars(module).values()]
     values += list(writes._DELETE.values())
     values += [text for text, _ in writes.Sweep(skip_locked=False)._turns]
@@ -124,7 +158,8 @@ def test_every_statement_fits_the_schema(tmp_path: Path) -> None:
 def test_no_statement_for_one_record_reads_a_whole_table(tmp_path: Path) -> None:
     """Cost does not grow with the store: every lookup, update and removal goes through an index."""
     lists = {loads._NEWEST, loads._CLIENTS, loads._SIGNING_KEYS, loads._AUDIT, loads._FEED_HEAD}
-    lists |= {rows_feed.NEXT_FEED_NUMBERS}
+    lists |= {rows_feed.NEXT_FEED_NUMBERS, loads._FEED_SIZE, loads._NOTICES, loads._TOLD_CLIENTS, loads._STREAMS}
+    lists |= {rows_outbox._NOTIFY}  # stops at the first stream it finds
     connection = created(tmp_path / "portero.db")
     scanning = {}
     for text in set(statement_texts()) - lists:

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from portero.core.events import Event
+from portero.core.outbox_records import Counter, Delivery, EventStream, Notice
 from portero.core.revocation.entry import FeedEntry, Revocation
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.types import ClientId, Digest, FamilyId, Kid, NumericDate, Sid, Subject
@@ -180,6 +181,9 @@ Record = (
     | AuthorizationCode
     | ReplayMark
     | SigningKey
+    | Delivery
+    | EventStream
+    | Counter
 )
 
 
@@ -200,7 +204,7 @@ class Delete:
     A browser session, a login transaction or a family that is over is simply removed.
     """
 
-    key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey
+    key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey | NoticeKey | DeliveryKey | StreamKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +215,24 @@ class Revoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Notify:
+    """Remember, in this very transaction, that somebody is to be told.
+
+    Kept only where somebody is: the notice's client is enabled and has a `backchannel_logout_uri`, or there is
+    any event stream. A second one of the same session changes nothing.
+    """
+
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """Append to the audit trail, in this very transaction."""
 
     event: Event
 
 
-Write = Put | Delete | Revoke | Audit
+Write = Put | Delete | Revoke | Notify | Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,3 +401,102 @@ class AuditKey(Key[tuple[Event, ...]]):
 
     subject: Subject | None = None
     limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSize:
+    """How large the feed is."""
+
+    epoch: str
+    head: int
+    live: int
+    """Entries that still matter."""
+    stored: int
+    """Those and the ones that wait to be removed."""
+    until: NumericDate
+    """The latest `until` of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSizeKey(Key[FeedSize]):
+    """The feed's size, counted. For operators."""
+
+    live_at: NumericDate
+
+
+# ── what still has to be told to others ──────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxAggregate:
+    """Notices, oldest first, and whoever may want to be told of them."""
+
+    notices: tuple[Notice, ...]
+    clients: tuple[Client, ...]
+    """Those that have a `backchannel_logout_uri`."""
+    streams: tuple[EventStream, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxKey(Key[OutboxAggregate]):
+    """At most `limit` notices."""
+
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeKey(Key["Notice | None"]):
+    """Names a notice for `Delete`."""
+
+    sid: Sid
+
+
+@dataclass(frozen=True, slots=True)
+class DueKey(Key[tuple[Delivery, ...]]):
+    """Deliveries whose `due` is not after `now`, the longest due first. Serialized: who takes them up is alone."""
+
+    now: NumericDate
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryKey(Key["Delivery | None"]):
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingKey(Key[tuple[Delivery, ...]]):
+    """Deliveries of one receiver, oldest first."""
+
+    receiver: str
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class StreamKey(Key["EventStream | None"]):
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsKey(Key[tuple[EventStream, ...]]):
+    """The event streams of a client, or all, by `stream_id`. Serialized by client."""
+
+    client_id: ClientId | None = None
+
+
+# ── the status list ──────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class CounterKey(Key[int]):
+    """A counter's value, 0 where it has not begun."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedIndexesKey(Key[tuple[int, ...]]):
+    """The `status_index` of every ended device session from `first` on, `size` numbers, in order."""
+
+    first: int
+    size: int

@@ -19,6 +19,7 @@ judge only what was committed.
 from __future__ import annotations
 
 from portero.testing.store_laws.expiry import ExpiryLaws, FeedLaws
+from portero.testing.store_laws.outbox import OutboxLaws
 from portero.testing.store_laws.records import RecordLaws
 from portero.testing.store_laws.serialized import SerializedLaws
 from portero.testing.store_laws.shared import SharedLaws
@@ -27,7 +28,7 @@ from portero.testing.store_laws.steps import MakeStore
 __all__ = ["MakeStore", "SharedStoreConformance", "StoreConformance"]
 
 
-class StoreConformance(RecordLaws, SerializedLaws, ExpiryLaws, FeedLaws):
+class StoreConformance(RecordLaws, SerializedLaws, ExpiryLaws, FeedLaws, OutboxLaws):
     """The laws of one store."""
 
 

@@ -6,6 +6,14 @@ import hashlib
 from dataclasses import replace
 from typing import Final
 
+from portero.core.outbox_records import (
+    Delivery,
+    DeliveryKind,
+    DeliveryMethod,
+    EventStream,
+    Notice,
+    StreamStatus,
+)
 from portero.core.revocation.entry import Revocation, RevokedKind
 from portero.core.sessions.records import (
     RING_SIZE,
@@ -159,6 +167,31 @@ def signing_key(kid: str = "kid-1", *, created: int = NOW) -> SigningKey:
     return SigningKey(Kid(kid), "ES256", '{"kty":"EC"}', b"\x00sealed\xff", SigningKeyStatus.SIGNING, at, at)
 
 
+def notice(sid: str = "sid-1", *, client_id: str = "shop", at: int = NOW) -> Notice:
+    return Notice(Sid(sid), Subject("ana"), ClientId(client_id), EndReason.SIGNED_OUT, NumericDate(at))
+
+
+def delivery(id_: str = "d-1", *, receiver: str = "shop", due: int = NOW, created: int = NOW) -> Delivery:
+    times = (NumericDate(created), NumericDate(due))
+    return Delivery(id_, DeliveryKind.LOGOUT, receiver, "{}", *times, 0, NumericDate(NOW + 90 * DAY))
+
+
+def event_stream(stream_id: str = "stream-1", *, client_id: str = "shop") -> EventStream:
+    return EventStream(
+        stream_id=stream_id,
+        client_id=ClientId(client_id),
+        method=DeliveryMethod.POLL,
+        endpoint_url="https://as.example/ssf/poll/stream-1",
+        sealed_authorization=None,
+        events_requested=("https://schemas.openid.net/secevent/caep/event-type/session-revoked",),
+        description="",
+        status=StreamStatus.ENABLED,
+        status_reason="",
+        created=NOW,
+        verified=NumericDate(0),
+    )
+
+
 def revocation(value: str = "sid-1", *, until: int = NOW + 360) -> Revocation:
     return Revocation(Issuer("http://localhost:9000"), RevokedKind.SESSION, value, NOW, NumericDate(until))
 
@@ -178,6 +211,7 @@ def extreme_records() -> tuple[Record, ...]:
         idle_end=LATEST,
         status=SessionStatus.ENDED,
         end_reason=EndReason.REFRESH_REUSED,
+        status_index=2**53,
     )
     full = replace(
         family("extreme", sid=STRANGE),
@@ -214,6 +248,7 @@ def extreme_records() -> tuple[Record, ...]:
             jwks="{}",
             backchannel_logout_uri="https://shop.example/out",
             enabled=False,
+            dpop_bound_access_tokens=True,
         ),
         replace(login_transaction("x"), request=LONG, expires=LATEST),
         replace(
@@ -229,4 +264,6 @@ def extreme_records() -> tuple[Record, ...]:
         ),
         replace(replay_mark("x"), expires=LATEST),
         replace(signing_key(STRANGE), sealed_private=b"", retires=LATEST, remove_after=LATEST),
+        replace(delivery(STRANGE), receiver=LONG, claims="", attempts=2**31, due=LATEST, expires=LATEST),
+        replace(event_stream(STRANGE), sealed_authorization=b"\x00\xff", events_requested=("", STRANGE)),
     )

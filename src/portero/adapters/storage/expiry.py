@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from portero.core.outbox_records import Delivery
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import AuthorizationCode, LoginTransaction, Record, ReplayMark
 from portero.core.types import NumericDate
@@ -33,7 +34,7 @@ def gone(record: Record) -> NumericDate | None:
             return NumericDate(record.expires + CODE_KEPT)
         case BrowserSession():
             return record.ends
-        case LoginTransaction() | ReplayMark():
+        case LoginTransaction() | ReplayMark() | Delivery():
             return record.expires
         case _:
             return None

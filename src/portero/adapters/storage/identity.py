@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import assert_never
 
+from portero.core.outbox_records import Counter, Delivery, EventStream
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
     AuthorizationCode,
     BrowserKey,
     Client,
     CodeKey,
+    DeliveryKey,
     FamilyKey,
     LoginKey,
     LoginTransaction,
+    NoticeKey,
     Record,
     ReplayKey,
     ReplayMark,
     SigningKey,
+    StreamKey,
     User,
 )
 
@@ -45,11 +49,20 @@ def identity_of(record: Record) -> Identity:
             return "replay", record.digest
         case SigningKey():
             return "signing_key", record.kid
+        case Delivery():
+            return "delivery", record.id
+        case EventStream():
+            return "stream", record.stream_id
+        case Counter():
+            return "counter", record.name
         case _:
             assert_never(record)
 
 
-def identity_named(key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey) -> Identity:
+Deletable = BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey | NoticeKey | DeliveryKey | StreamKey
+
+
+def identity_named(key: Deletable) -> Identity:
     """The table and primary key of the record that a `Delete` names."""
     match key:
         case BrowserKey():
@@ -62,5 +75,11 @@ def identity_named(key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey)
             return "code", key.code_digest
         case ReplayKey():
             return "replay", key.digest
+        case NoticeKey():
+            return "notice", key.sid
+        case DeliveryKey():
+            return "delivery", key.id
+        case StreamKey():
+            return "stream", key.stream_id
         case _:
             assert_never(key)

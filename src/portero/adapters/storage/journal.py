@@ -1,6 +1,6 @@
 """The revocations file beside a database: what was taken back, kept where a restore of the database does not reach.
 
-One JSON object per line: `epoch`, `n`, `iss`, `kind`, `value`, `at`, `until` (NumericDate).
+One JSON object per line: `epoch`, `n`, `iss`, `kind`, `value`, `at`, `until` (NumericDate), `micros`.
 A line is on the disk before the transaction that caused it commits, so a restore that
 replays the file misses nothing that was acknowledged; after a crash it may name a
 revocation that was never committed, which a replay makes true.
@@ -85,10 +85,12 @@ def _to_json(entry: FeedEntry) -> dict[str, str | int]:
         "value": revocation.value,
         "at": revocation.at,
         "until": revocation.until,
+        "micros": revocation.micros,
     }
 
 
 def _from_json(line: bytes) -> FeedEntry:
     entry = orjson.loads(line)
-    revocation = Revocation(entry["iss"], _KIND[entry["kind"]], entry["value"], entry["at"], entry["until"])
+    kind, micros = _KIND[entry["kind"]], entry.get("micros", 0)
+    revocation = Revocation(entry["iss"], kind, entry["value"], entry["at"], entry["until"], micros)
     return FeedEntry(entry["epoch"], entry["n"], revocation)

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from portero.adapters.storage.row_values import storable, within_column
 from portero.adapters.storage.rows_feed import event_from_row, feed_entry_from_row
 from portero.adapters.storage.rows_grants import CODE_WIDTH, code_from_row, login_from_row, replay_from_row
+from portero.adapters.storage.rows_outbox import delivery_from_row, notice_from_row, stream_from_row
 from portero.adapters.storage.rows_registry import USER_WIDTH, client_from_row, signing_key_from_row, user_from_row
 from portero.adapters.storage.rows_sessions import (
     FAMILY_WIDTH,
@@ -25,9 +26,13 @@ from portero.adapters.storage.tables import (
     AUTHORIZATION_CODES,
     BROWSER_SESSIONS,
     CLIENTS,
+    COUNTERS,
+    DELIVERIES,
     DEVICE_SESSIONS,
+    EVENT_STREAMS,
     FAMILIES,
     LOGIN_TRANSACTIONS,
+    NOTICES,
     REPLAY_MARKS,
     REVOCATIONS,
     SIGNING_KEYS,
@@ -44,23 +49,36 @@ from portero.core.transitions import (
     ClientsKey,
     CodeAggregate,
     CodeKey,
+    CounterKey,
+    DeliveryKey,
+    DueKey,
+    EndedIndexesKey,
     FamilyAggregate,
     FamilyKey,
     FeedKey,
+    FeedSize,
+    FeedSizeKey,
     FeedSlice,
     Key,
     LoginKey,
+    NoticeKey,
+    OutboxAggregate,
+    OutboxKey,
+    PendingKey,
     ReplayKey,
     SessionAggregate,
     SessionKey,
     SessionsKey,
     SigningKeysKey,
+    StreamKey,
+    StreamsKey,
     SubjectAggregate,
     SubjectKey,
     User,
     UsernameKey,
     UsersKey,
 )
+from portero.core.types import NumericDate
 
 A = TypeVar("A")
 Rows = list[Row]
@@ -119,6 +137,24 @@ _FEED_HEAD: Final = "SELECT epoch, feed_head FROM meta WHERE singleton = 1"
 _FEED: Final = REVOCATIONS.select("WHERE t.n > ? AND t.until > ? ORDER BY t.n LIMIT ?")
 _AUDIT: Final = AUDIT.select("ORDER BY t.n DESC LIMIT ?")
 _AUDIT_OF: Final = AUDIT.select("WHERE t.subject = ? ORDER BY t.n DESC LIMIT ?")
+_FEED_SIZE: Final = (
+    "SELECT m.epoch, m.feed_head, (SELECT count(*) FROM revocations WHERE until > ?), "
+    "(SELECT count(*) FROM revocations), (SELECT max(until) FROM revocations) FROM meta m WHERE m.singleton = 1"
+)
+_NOTICES: Final = NOTICES.select("ORDER BY t.at, t.sid LIMIT ?")
+_NOTICE: Final = NOTICES.select("WHERE t.sid = ?")
+_TOLD_CLIENTS: Final = CLIENTS.select("WHERE t.backchannel_logout_uri IS NOT NULL ORDER BY t.client_id")
+_DUE: Final = DELIVERIES.select("WHERE t.due <= ? ORDER BY t.due LIMIT ?")
+_DELIVERY: Final = DELIVERIES.select("WHERE t.id = ?")
+_PENDING: Final = DELIVERIES.select("WHERE t.receiver = ? ORDER BY t.created, t.id LIMIT ?")
+_STREAM: Final = EVENT_STREAMS.select("WHERE t.stream_id = ?")
+_STREAMS: Final = EVENT_STREAMS.select("ORDER BY t.stream_id")
+_STREAMS_OF: Final = EVENT_STREAMS.select("WHERE t.client_id = ? ORDER BY t.stream_id")
+_COUNTER: Final = COUNTERS.select("WHERE t.name = ?")
+_ENDED_INDEXES: Final = (
+    "SELECT status_index FROM device_sessions "
+    "WHERE status_index >= ? AND status_index < ? AND status = 'ended' ORDER BY status_index"
+)
 
 
 def load(key: Key[A]) -> Loading[A]:
@@ -273,6 +309,79 @@ def _audit(key: AuditKey) -> Loading[Any]:
     return tuple(map(event_from_row, rows))
 
 
+def _feed_size(key: FeedSizeKey) -> Loading[FeedSize]:
+    (rows,) = yield ((_FEED_SIZE, (within_column(key.live_at),)),)
+    ((epoch, head, live, kept, until),) = rows
+    return FeedSize(epoch, head, live, kept, NumericDate(until or 0))
+
+
+def _outbox(key: OutboxKey) -> Loading[OutboxAggregate]:
+    notices, clients, streams = yield (
+        (_NOTICES, (within_column(key.limit),)),
+        (_TOLD_CLIENTS, ()),
+        (_STREAMS, ()),
+    )
+    return OutboxAggregate(
+        tuple(map(notice_from_row, notices)),
+        tuple(map(client_from_row, clients)),
+        tuple(map(stream_from_row, streams)),
+    )
+
+
+def _notice(key: NoticeKey) -> Loading[Any]:
+    if not storable(key.sid):
+        return None
+    (rows,) = yield ((_NOTICE, (key.sid,)),)
+    return notice_from_row(rows[0]) if rows else None
+
+
+def _due(key: DueKey) -> Loading[Any]:
+    (rows,) = yield ((_DUE, (within_column(key.now), within_column(key.limit))),)
+    return tuple(map(delivery_from_row, rows))
+
+
+def _delivery(key: DeliveryKey) -> Loading[Any]:
+    if not storable(key.id):
+        return None
+    (rows,) = yield ((_DELIVERY, (key.id,)),)
+    return delivery_from_row(rows[0]) if rows else None
+
+
+def _pending(key: PendingKey) -> Loading[Any]:
+    if not storable(key.receiver):
+        return ()
+    (rows,) = yield ((_PENDING, (key.receiver, within_column(key.limit))),)
+    return tuple(map(delivery_from_row, rows))
+
+
+def _stream(key: StreamKey) -> Loading[Any]:
+    if not storable(key.stream_id):
+        return None
+    (rows,) = yield ((_STREAM, (key.stream_id,)),)
+    return stream_from_row(rows[0]) if rows else None
+
+
+def _streams(key: StreamsKey) -> Loading[Any]:
+    if key.client_id is None:
+        (rows,) = yield ((_STREAMS, ()),)
+    elif storable(key.client_id):
+        (rows,) = yield ((_STREAMS_OF, (key.client_id,)),)
+    else:
+        rows = []
+    return tuple(map(stream_from_row, rows))
+
+
+def _counter(key: CounterKey) -> Loading[int]:
+    (rows,) = yield ((_COUNTER, (key.name,)),)
+    return int(rows[0][1]) if rows else 0
+
+
+def _ended_indexes(key: EndedIndexesKey) -> Loading[Any]:
+    first = within_column(key.first)
+    (rows,) = yield ((_ENDED_INDEXES, (first, within_column(first + key.size))),)
+    return tuple([index for (index,) in rows])
+
+
 LOADERS: Final[dict[type[Any], Callable[[Any], Loading[Any]]]] = {
     FamilyKey: _family,
     CodeKey: _code,
@@ -289,6 +398,16 @@ LOADERS: Final[dict[type[Any], Callable[[Any], Loading[Any]]]] = {
     SigningKeysKey: _signing_keys,
     FeedKey: _feed,
     AuditKey: _audit,
+    FeedSizeKey: _feed_size,
+    OutboxKey: _outbox,
+    NoticeKey: _notice,
+    DueKey: _due,
+    DeliveryKey: _delivery,
+    PendingKey: _pending,
+    StreamKey: _stream,
+    StreamsKey: _streams,
+    CounterKey: _counter,
+    EndedIndexesKey: _ended_indexes,
 }
 
 TOGETHER: Final = {
@@ -300,5 +419,7 @@ TOGETHER: Final = {
 """Statements by one key, and the same by a list of keys, for databases that have lists. Rows begin with their key."""
 ONE_STATEMENT: Final = frozenset({FamilyKey, SessionKey, ClientKey, LoginKey, ReplayKey, SigningKeysKey})
 """Aggregates that are one statement: read alone it is its own snapshot."""
-LONG: Final = frozenset({ClientsKey, UsersKey, SessionsKey, FeedKey, AuditKey})
+LONG: Final = frozenset(
+    {ClientsKey, UsersKey, SessionsKey, FeedKey, AuditKey, FeedSizeKey, OutboxKey, DueKey, PendingKey, EndedIndexesKey}
+)
 """Lists: possibly long, so not read on the event loop's own connection."""

@@ -5,17 +5,33 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Any, Final, TypeVar, cast
 
 from portero.adapters.storage.expiry import AUDIT_KEPT, gone
 from portero.adapters.storage.identity import identity_of
 from portero.adapters.storage.memory_tables import Tables
+from portero.adapters.storage.row_values import within_column
 from portero.adapters.storage.wakeups import Wakeups
 from portero.core.errors import Unavailable
 from portero.core.events import Event
 from portero.core.revocation.entry import FeedEntry
-from portero.core.transitions import Audit, AuditKey, Decision, Delete, FeedKey, FeedSlice, Key, Put, Revoke, Write
+from portero.core.transitions import (
+    Audit,
+    AuditKey,
+    Decision,
+    Delete,
+    FeedKey,
+    FeedSize,
+    FeedSizeKey,
+    FeedSlice,
+    Key,
+    Notify,
+    Put,
+    Revoke,
+    Write,
+)
 from portero.core.types import NumericDate
 from portero.ports import Random
 
@@ -77,6 +93,11 @@ class MemoryStore:
         match key:
             case FeedKey():
                 loaded = self._slice(key)
+            case FeedSizeKey():
+                untils = [entry.revocation.until for entry in self._feed]
+                live = sum(until > key.live_at for until in untils)
+                latest = max(untils, default=NumericDate(0))
+                loaded = FeedSize(self._epoch, self._feed_head, live, len(untils), latest)
             case AuditKey():
                 events = (e for e in reversed(self._audit) if key.subject is None or e.subject == key.subject)
                 loaded = tuple(itertools.islice(events, key.limit))
@@ -85,8 +106,12 @@ class MemoryStore:
         return cast("A", loaded)
 
     def _slice(self, key: FeedKey) -> FeedSlice:
-        found = [e for e in self._feed if e.n > key.after and e.revocation.until > key.live_at]
-        entries = tuple(found[: key.limit])
+        # In order of `n`: what comes before the cursor is skipped without a look.
+        start = bisect_right(self._feed, key.after, key=_number)
+        live = (e for e in itertools.islice(self._feed, start, None) if e.revocation.until > key.live_at)
+        # One more than asked for tells whether the slice was cut.
+        found = tuple(itertools.islice(live, within_column(key.limit + 1)))
+        entries = found[: key.limit]
         head = entries[-1].n if len(found) > len(entries) and entries else self._feed_head
         return FeedSlice(epoch=self._epoch, entries=entries, head=head)
 
@@ -105,6 +130,8 @@ class MemoryStore:
                 case Revoke(revocation):
                     self._feed_head += 1
                     self._feed.append(FeedEntry(epoch=self._epoch, n=self._feed_head, revocation=revocation))
+                case Notify(notice):
+                    self._tables.notify(notice)
                 case Audit(event):
                     self._audit.append(event)
         if writes:
@@ -128,3 +155,7 @@ class MemoryStore:
             if not self._audit or self._audit[0].at + AUDIT_KEPT >= now:
                 break
             self._audit.pop(0)
+
+
+def _number(entry: FeedEntry) -> int:
+    return entry.n

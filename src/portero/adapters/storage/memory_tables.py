@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from portero.adapters.storage.identity import Identity, identity_named, identity_of
+from portero.adapters.storage.identity import Deletable, Identity, identity_named, identity_of
+from portero.core.outbox_records import Notice
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family, SessionStatus
 from portero.core.transitions import (
     AuthorizationCode,
@@ -17,10 +18,18 @@ from portero.core.transitions import (
     ClientsKey,
     CodeAggregate,
     CodeKey,
+    CounterKey,
+    DeliveryKey,
+    DueKey,
+    EndedIndexesKey,
     FamilyAggregate,
     FamilyKey,
     Key,
     LoginKey,
+    NoticeKey,
+    OutboxAggregate,
+    OutboxKey,
+    PendingKey,
     Put,
     Record,
     ReplayKey,
@@ -29,6 +38,8 @@ from portero.core.transitions import (
     SessionsKey,
     SigningKeysKey,
     SigningKeyStatus,
+    StreamKey,
+    StreamsKey,
     SubjectAggregate,
     SubjectKey,
     User,
@@ -83,11 +94,21 @@ class Tables:
         if isinstance(record, User):
             self._usernames[record.username.casefold()] = record.subject
 
-    def delete(self, key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey) -> None:
+    def notify(self, notice: Notice) -> None:
+        """Keep a notice where somebody is to be told."""
+        client = self._records["client"].get(notice.client_id)
+        wanted = client is not None and client.enabled and client.backchannel_logout_uri is not None
+        if wanted or self._records["stream"]:
+            self._records["notice"].setdefault(notice.sid, notice)
+
+    def delete(self, key: Deletable) -> None:
         self.remove(identity_named(key))
 
     def remove(self, identity: Any) -> None:
         """Remove one record, and with a device session its families. A no-op where it is gone."""
+        if identity[0] == "notice":
+            self._records["notice"].pop(identity[1], None)
+            return
         record = self._records[identity[0]].pop(identity[1], None)
         if record is None:
             return
@@ -140,8 +161,44 @@ class Tables:
             case SigningKeysKey():
                 kept = (k for k in self._records["signing_key"].values() if k.status is not SigningKeyStatus.REMOVED)
                 return tuple(sorted(kept, key=lambda k: (k.created, k.kid)))
+            case OutboxKey() | NoticeKey() | DueKey() | DeliveryKey() | PendingKey() | StreamKey() | StreamsKey():
+                return self._told(key)
+            case CounterKey():
+                counter = self._records["counter"].get(key.name)
+                return 0 if counter is None else counter.value
+            case EndedIndexesKey():
+                ended = (s for s in self._records["session"].values() if s.status is SessionStatus.ENDED)
+                indexes = (s.status_index for s in ended if s.status_index is not None)
+                return tuple(sorted(i for i in indexes if key.first <= i < key.first + key.size))
             case _:
                 raise TypeError(f"no aggregate is named by {type(key).__name__}")
+
+    def _told(self, key: Key[Any]) -> Any:
+        deliveries = self._records["delivery"]
+        match key:
+            case OutboxKey():
+                notices = sorted(self._records["notice"].values(), key=lambda n: (n.at, n.sid))[: key.limit]
+                clients = (c for c in self._records["client"].values() if c.backchannel_logout_uri is not None)
+                streams = self._told(StreamsKey())
+                return OutboxAggregate(tuple(notices), tuple(sorted(clients, key=lambda c: c.client_id)), streams)
+            case NoticeKey():
+                return self._records["notice"].get(key.sid)
+            case DueKey():
+                due = (d for d in deliveries.values() if d.due <= key.now)
+                return tuple(sorted(due, key=lambda d: d.due)[: key.limit])
+            case DeliveryKey():
+                return deliveries.get(key.id)
+            case PendingKey():
+                pending = (d for d in deliveries.values() if d.receiver == key.receiver)
+                return tuple(sorted(pending, key=lambda d: (d.created, d.id))[: key.limit])
+            case StreamKey():
+                return self._records["stream"].get(key.stream_id)
+            case StreamsKey():
+                streams = self._records["stream"].values()
+                mine = (s for s in streams if key.client_id is None or s.client_id == key.client_id)
+                return tuple(sorted(mine, key=lambda s: s.stream_id))
+            case _:
+                raise AssertionError(key)
 
     def _code(self, key: CodeKey) -> CodeAggregate:
         code: AuthorizationCode | None = self._records["code"].get(key.code_digest)

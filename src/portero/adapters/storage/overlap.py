@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from portero.adapters.storage.identity import Identity, identity_named, identity_of
+from portero.core.outbox_records import EventStream
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
     BrowserAggregate,
@@ -17,7 +18,9 @@ from portero.core.transitions import (
     ClientKey,
     CodeAggregate,
     CodeKey,
+    CounterKey,
     Delete,
+    DeliveryKey,
     FamilyAggregate,
     FamilyKey,
     Key,
@@ -29,6 +32,8 @@ from portero.core.transitions import (
     SessionKey,
     SigningKey,
     SigningKeysKey,
+    StreamKey,
+    StreamsKey,
     SubjectAggregate,
     SubjectKey,
     User,
@@ -44,7 +49,7 @@ def touched(key: Key[Any], aggregate: Any) -> set[Identity]:
     """What a transition has read."""
     found = {identity_of(record) for record in records_of(aggregate)}
     match key:
-        case FamilyKey() | CodeKey() | BrowserKey() | LoginKey() | ReplayKey():
+        case FamilyKey() | CodeKey() | BrowserKey() | LoginKey() | ReplayKey() | DeliveryKey() | StreamKey():
             found.add(identity_named(key))
         case SessionKey():
             found.add(("session", key.sid))
@@ -57,6 +62,10 @@ def touched(key: Key[Any], aggregate: Any) -> set[Identity]:
             found.add(("client", key.client_id))
         case SigningKeysKey():
             found.add(("signing keys", None))
+        case CounterKey():
+            found.add(("counter", key.name))
+        case StreamsKey():
+            found.add(("streams", None))
         case _:
             found.add(EVERYTHING)
     return found
@@ -109,5 +118,7 @@ def _sets_with(record: Record) -> set[Identity]:
             return {("username", record.username.casefold())}
         case SigningKey():
             return {("signing keys", None)}
+        case EventStream():
+            return {("streams", None)}
         case _:
             return set()

@@ -24,12 +24,18 @@ from portero.core.transitions import (
     BrowserKey,
     ClientKey,
     CodeKey,
+    CounterKey,
+    DeliveryKey,
+    DueKey,
     FamilyKey,
     Key,
     LoginKey,
+    OutboxKey,
     ReplayKey,
     SessionKey,
     SigningKeysKey,
+    StreamKey,
+    StreamsKey,
     SubjectKey,
     UsernameKey,
 )
@@ -135,6 +141,18 @@ def _names(key: Key[Any]) -> tuple[int, ...]:
             return (_number(b"username", key.username.casefold().encode(errors="replace")),)
         case SubjectKey():
             return (_number(b"subject", key.subject.encode(errors="replace")),)
+        case OutboxKey():
+            return (_number(b"notices", b""),)
+        case DueKey():
+            return (_number(b"deliveries", b""),)
+        case DeliveryKey():
+            return (_number(b"delivery", key.id.encode(errors="replace")),)
+        case StreamKey():
+            return (_number(b"stream", key.stream_id.encode(errors="replace")),)
+        case StreamsKey():
+            return (_number(b"streams", (key.client_id or "").encode(errors="replace")),)
+        case CounterKey():
+            return (_number(b"counter", key.name.encode(errors="replace")),)
         case _:
             return ()
 

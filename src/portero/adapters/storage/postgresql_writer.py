@@ -36,8 +36,8 @@ _ATTEMPTS: Final = 5
 # transaction that commits late has no lower number (design §3.3).
 _APPEND: Final = (
     "WITH taken AS (UPDATE meta SET feed_head = feed_head + 1 WHERE singleton = 1 RETURNING feed_head) "
-    "INSERT INTO revocations (n, iss, kind, value, at, until) "
-    "SELECT taken.feed_head, ?::text, ?::text, ?::text, ?::bigint, ?::bigint FROM taken"
+    "INSERT INTO revocations (n, iss, kind, value, at, until, micros) "
+    "SELECT taken.feed_head, ?::text, ?::text, ?::text, ?::bigint, ?::bigint, ?::bigint FROM taken"
 )
 _NOTIFY: Final = f"NOTIFY {CHANNEL}"
 _GIVEN_UP: Final = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation)
@@ -226,4 +226,5 @@ def _decided(job: Job, aggregate: Any) -> tuple[Write, ...]:
 
 
 def _append(revocation: Revocation) -> Query:
-    return _APPEND, (revocation.iss, revocation.kind.value, revocation.value, revocation.at, revocation.until)
+    kind = revocation.kind.value
+    return _APPEND, (revocation.iss, kind, revocation.value, revocation.at, revocation.until, revocation.micros)

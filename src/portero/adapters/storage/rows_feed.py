@@ -31,12 +31,13 @@ def append_revocation(revocation: Revocation, *, n: int) -> Query:
         revocation.value,
         revocation.at,
         revocation.until,
+        revocation.micros,
     )
 
 
 def feed_entry_from_row(row: Row, *, epoch: str) -> FeedEntry:
-    n, iss, kind, value, at, until = row
-    return FeedEntry(epoch, n, Revocation(iss, _KIND[kind], value, at, until))
+    n, iss, kind, value, at, until, micros = row
+    return FeedEntry(epoch, n, Revocation(iss, _KIND[kind], value, at, until, micros))
 
 
 def append_audit(event: Event) -> Query:

@@ -75,8 +75,8 @@ def put_browser(record: BrowserSession) -> Query:
 
 
 def session_from_row(row: Row) -> DeviceSession:
-    (sid, subject, client_id, created, absolute_end, browser_session, device_name, place) = row[:8]
-    (last_seen, last_access_exp, idle_end, status, end_reason, _) = row[8:]
+    (sid, subject, client_id, created, absolute_end, status_index, browser_session, device_name, place) = row[:9]
+    (last_seen, last_access_exp, idle_end, status, end_reason, _) = row[9:]
     return DeviceSession(
         sid,
         browser_session,
@@ -91,6 +91,7 @@ def session_from_row(row: Row) -> DeviceSession:
         idle_end,
         _STATUS[status],
         _REASON[end_reason],
+        status_index,
     )
 
 
@@ -120,11 +121,12 @@ def _same_fixed_session(one: DeviceSession, other: DeviceSession) -> bool:
         and one.client_id == other.client_id
         and one.created == other.created
         and one.absolute_end == other.absolute_end
+        and one.status_index == other.status_index
     )
 
 
 def _fixed_session(record: DeviceSession) -> Row:
-    return record.sid, record.subject, record.client_id, record.created, record.absolute_end
+    return record.sid, record.subject, record.client_id, record.created, record.absolute_end, record.status_index
 
 
 def _moving_session(record: DeviceSession) -> Row:

@@ -73,9 +73,11 @@ device_sessions = Table(
     Column("end_reason", words),
     # When the row may be removed, rounded up to a day: a refresh rarely touches the index.
     _required("gone", seconds),
+    Column("status_index", BigInteger),
     Index(None, "browser_session"),
     Index(None, "subject"),
     Index(None, "gone"),
+    Index(None, "status_index"),
 )
 
 
@@ -142,6 +144,7 @@ clients = Table(
     Column("backchannel_logout_uri", words),
     _required("enabled", BigInteger()),
     _required("created", seconds),
+    Column("dpop_bound_access_tokens", BigInteger, nullable=False, server_default="0"),
 )
 
 users = Table(
@@ -228,7 +231,58 @@ revocations = Table(
     _required("value", words),
     _required("at", seconds),
     _required("until", seconds),
+    Column("micros", BigInteger, nullable=False, server_default="0"),
     Index(None, "until"),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("sid", words, primary_key=True),
+    _required("subject", words),
+    _required("client_id", words),
+    _required("reason", words),
+    _required("at", seconds),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", words, primary_key=True),
+    _required("kind", words),
+    _required("receiver", words),
+    _required("claims", words),
+    _required("created", seconds),
+    _required("due", seconds),
+    _required("attempts", BigInteger()),
+    _required("expires", seconds),
+    Index(None, "due"),
+    Index(None, "receiver", "created", "id"),
+    Index(None, "expires"),
+)
+
+event_streams = Table(
+    "event_streams",
+    metadata,
+    Column("stream_id", words, primary_key=True),
+    _required("client_id", words),
+    _required("method", words),
+    _required("endpoint_url", words),
+    Column("sealed_authorization", LargeBinary),
+    _required("events_requested", words),
+    _required("description", words),
+    _required("status", words),
+    _required("status_reason", words),
+    _required("created", seconds),
+    _required("verified", seconds),
+    Index(None, "client_id"),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", words, primary_key=True),
+    _required("value", BigInteger()),
 )
 
 audit = Table(

@@ -75,7 +75,7 @@ FAMILY_MOVING = (
     "status",
     "end_reason",
 )
-SESSION_STATIC = ("sid", "subject", "client_id", "created", "absolute_end")
+SESSION_STATIC = ("sid", "subject", "client_id", "created", "absolute_end", "status_index")
 SESSION_MOVING = (
     "browser_session",
     "device_name",
@@ -115,6 +115,7 @@ CLIENTS = Table(
         "backchannel_logout_uri",
         "enabled",
         "created",
+        "dpop_bound_access_tokens",
     ),
 )
 USERS = Table(
@@ -176,9 +177,29 @@ SIGNING_KEYS = Table(
         "remove_after",
     ),
 )
-REVOCATIONS = Table("revocations", "n", ("n", "iss", "kind", "value", "at", "until"))
+REVOCATIONS = Table("revocations", "n", ("n", "iss", "kind", "value", "at", "until", "micros"))
 AUDIT = Table("audit", "n", ("name", "at", "subject", "client_id", "sid", "fields"))
 """Without its `n`, which the database counts."""
+NOTICES = Table("notices", "sid", ("sid", "subject", "client_id", "reason", "at"))
+DELIVERIES = Table("deliveries", "id", ("id", "kind", "receiver", "claims", "created", "due", "attempts", "expires"))
+EVENT_STREAMS = Table(
+    "event_streams",
+    "stream_id",
+    (
+        "stream_id",
+        "client_id",
+        "method",
+        "endpoint_url",
+        "sealed_authorization",
+        "events_requested",
+        "description",
+        "status",
+        "status_reason",
+        "created",
+        "verified",
+    ),
+)
+COUNTERS = Table("counters", "name", ("name", "value"))
 META = Table("meta", "singleton", ("singleton", "epoch", "feed_head"))
 
 ALL = (
@@ -194,4 +215,8 @@ ALL = (
     REVOCATIONS,
     AUDIT,
     META,
+    NOTICES,
+    DELIVERIES,
+    EVENT_STREAMS,
+    COUNTERS,
 )

@@ -9,19 +9,24 @@ from portero.adapters.storage.expiry import AUDIT_KEPT, CODE_KEPT
 from portero.adapters.storage.identity import Identity, identity_named, identity_of
 from portero.adapters.storage.rows_feed import append_audit
 from portero.adapters.storage.rows_grants import put_code, put_login, put_replay
+from portero.adapters.storage.rows_outbox import notify, put_counter, put_delivery, put_stream
 from portero.adapters.storage.rows_registry import put_client, put_signing_key, put_user
 from portero.adapters.storage.rows_sessions import put_browser, put_family, put_session
 from portero.adapters.storage.tables import (
     AUDIT,
     AUTHORIZATION_CODES,
     BROWSER_SESSIONS,
+    DELIVERIES,
     DEVICE_SESSIONS,
+    EVENT_STREAMS,
     FAMILIES,
     LOGIN_TRANSACTIONS,
+    NOTICES,
     REPLAY_MARKS,
     REVOCATIONS,
     Query,
 )
+from portero.core.outbox_records import Counter, Delivery, EventStream
 from portero.core.revocation.entry import Revocation
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
@@ -32,6 +37,7 @@ from portero.core.transitions import (
     Delete,
     FamilyAggregate,
     LoginTransaction,
+    Notify,
     Put,
     Record,
     ReplayMark,
@@ -52,6 +58,9 @@ _DELETE: Final = {
     "family": FAMILIES.delete(),
     "code": AUTHORIZATION_CODES.delete(),
     "replay": REPLAY_MARKS.delete(),
+    "notice": NOTICES.delete(),
+    "delivery": DELIVERIES.delete(),
+    "stream": EVENT_STREAMS.delete(),
 }
 _PER_COMMIT: Final = 8
 """Expired rows removed per transition, at most. One table's turn per commit, so well above one row a table made."""
@@ -63,6 +72,7 @@ _EXPIRING: Final = (
     (DEVICE_SESSIONS, "gone", 0),
     (BROWSER_SESSIONS, "ends", 0),
     (REVOCATIONS, "until", 0),
+    (DELIVERIES, "expires", 0),
     (AUDIT, "at", AUDIT_KEPT),
 )
 
@@ -99,6 +109,8 @@ def statements(writes: tuple[Write, ...], *, aggregate: Any) -> tuple[list[Query
                 then.append((_DELETE[table], (primary_key,)))
             case Revoke(revocation):
                 revocations.append(revocation)
+            case Notify(notice):
+                then.append(notify(notice))
             case Audit(event):
                 then.append(append_audit(event))
             case _:
@@ -130,6 +142,12 @@ def _put(record: Record, loaded: Known) -> Query | None:
             return put_client(record)
         case SigningKey():
             return put_signing_key(record)
+        case Delivery():
+            return put_delivery(record)
+        case EventStream():
+            return put_stream(record)
+        case Counter():
+            return put_counter(record)
         case _:
             assert_never(record)
 

@@ -28,6 +28,13 @@ class Revocation:
     """When it was caused."""
     until: NumericDate
     """When the last token it concerns has expired everywhere: `last_access_exp` + leeway."""
+    micros: int = 0
+    """Microseconds past `at`, where it is known that finely: what the delay until it takes effect is measured from."""
+
+    @property
+    def caused_at(self) -> float:
+        """When it was caused: seconds since 1970-01-01T00:00:00Z, UTC, with a fraction."""
+        return self.at + self.micros / 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

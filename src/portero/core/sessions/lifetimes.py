@@ -45,6 +45,7 @@ def touch(
         NumericDate(max(session.idle_end, min(now + rules.idle_lifetime, session.absolute_end))),
         session.status,
         session.end_reason,
+        session.status_index,
     )
 
 

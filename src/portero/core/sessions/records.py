@@ -84,6 +84,8 @@ class DeviceSession:
     """Moves with each success, never past `absolute_end`."""
     status: SessionStatus = SessionStatus.ACTIVE
     end_reason: EndReason | None = None
+    status_index: int | None = None
+    """Its place in the issuer's status lists, of no other session ever; `None`: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,10 @@ from portero.testing.store_samples import (
     authorization_code,
     browser_session,
     client,
+    delivery,
     device_session,
     digest,
+    event_stream,
     extreme_records,
     family,
     family_id,
@@ -93,6 +95,8 @@ class RecordLaws:
                 user(STRANGE),
                 client(STRANGE),
                 signing_key(STRANGE),
+                delivery(STRANGE),
+                event_stream(STRANGE),
             ]
             await put(store, *later)
 

@@ -8,13 +8,17 @@ import asyncio
 
 from portero.core.transitions import (
     CodeKey,
+    CounterKey,
     FeedKey,
+    Notify,
+    OutboxKey,
     ReplayKey,
     Revoke,
     SessionKey,
 )
 from portero.core.types import Sid
 from portero.ports import Store
+from portero.testing.store_laws.outbox import count, take_up, without
 from portero.testing.store_laws.steps import (
     MANY,
     MakeStore,
@@ -29,8 +33,11 @@ from portero.testing.store_laws.steps import (
 from portero.testing.store_samples import (
     NOW,
     authorization_code,
+    delivery,
     device_session,
     digest,
+    event_stream,
+    notice,
     revocation,
 )
 
@@ -69,6 +76,26 @@ class SharedLaws:
                 session = (await stores[0].read(SessionKey(sid))).session
                 assert session is not None
                 assert session.last_seen == NOW + MANY * len(stores)
+
+        with_stores(make_store, law)
+
+    def test_a_delivery_is_taken_up_by_one_server(self, make_store: MakeStore) -> None:
+        """Several servers on one database do not deliver the same thing at the same time; nor count a number twice."""
+
+        async def law(stores: list[Store]) -> None:
+            await put(stores[0], event_stream(), *(delivery(f"d{n}") for n in range(20)))
+            await write(stores[0], *(Notify(notice(f"s{n}")) for n in range(20)))
+            taken, noticed, counted = await asyncio.gather(
+                asyncio.gather(*(take_up(store, limit=3) for store in stores * MANY)),
+                asyncio.gather(
+                    *(store.transition(OutboxKey(3), lambda a: without(a.notices), now=NOW) for store in stores * MANY)
+                ),
+                asyncio.gather(*(store.transition(CounterKey("c"), count("c"), now=NOW) for store in stores * MANY)),
+            )
+
+            assert sorted(id_ for ids in taken for id_ in ids) == sorted(f"d{n}" for n in range(20))
+            assert sorted(sid for sids in noticed for sid in sids) == sorted(f"s{n}" for n in range(20))
+            assert sorted(counted) == list(range(1, MANY * len(stores) + 1))
 
         with_stores(make_store, law)
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from portero.core.outbox_records import Counter, Delivery, EventStream
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
     AuthorizationCode,
@@ -17,7 +18,9 @@ from portero.core.transitions import (
     ClientKey,
     CodeAggregate,
     CodeKey,
+    CounterKey,
     Decision,
+    DeliveryKey,
     FamilyKey,
     FeedKey,
     Key,
@@ -32,6 +35,7 @@ from portero.core.transitions import (
     SessionKey,
     SigningKey,
     SigningKeysKey,
+    StreamKey,
     SubjectKey,
     User,
     Write,
@@ -95,6 +99,12 @@ async def stored(store: Store, record: Record) -> Record | None:
             return await store.read(ReplayKey(record.digest))
         case SigningKey():
             return next((k for k in await store.read(SigningKeysKey()) if k.kid == record.kid), None)
+        case Delivery():
+            return await store.read(DeliveryKey(record.id))
+        case EventStream():
+            return await store.read(StreamKey(record.stream_id))
+        case Counter():
+            return Counter(record.name, await store.read(CounterKey(record.name)))
 
 
 def seen_once_more(aggregate: SessionAggregate) -> Decision[int]:

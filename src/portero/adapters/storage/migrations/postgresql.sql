@@ -75,8 +75,33 @@ CREATE TABLE clients (
     backchannel_logout_uri TEXT COLLATE "C",
     enabled BIGINT NOT NULL,
     created BIGINT NOT NULL,
+    dpop_bound_access_tokens BIGINT DEFAULT '0' NOT NULL,
     CONSTRAINT pk_clients PRIMARY KEY (client_id)
 );
+
+CREATE TABLE counters (
+    name TEXT COLLATE "C" NOT NULL,
+    value BIGINT NOT NULL,
+    CONSTRAINT pk_counters PRIMARY KEY (name)
+);
+
+CREATE TABLE deliveries (
+    id TEXT COLLATE "C" NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    receiver TEXT COLLATE "C" NOT NULL,
+    claims TEXT COLLATE "C" NOT NULL,
+    created BIGINT NOT NULL,
+    due BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    CONSTRAINT pk_deliveries PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_deliveries_due ON deliveries (due);
+
+CREATE INDEX ix_deliveries_expires ON deliveries (expires);
+
+CREATE INDEX ix_deliveries_receiver_created_id ON deliveries (receiver, created, id);
 
 CREATE TABLE device_sessions (
     sid TEXT COLLATE "C" NOT NULL,
@@ -93,6 +118,7 @@ CREATE TABLE device_sessions (
     status TEXT COLLATE "C" NOT NULL,
     end_reason TEXT COLLATE "C",
     gone BIGINT NOT NULL,
+    status_index BIGINT,
     CONSTRAINT pk_device_sessions PRIMARY KEY (sid)
 );
 
@@ -100,7 +126,26 @@ CREATE INDEX ix_device_sessions_browser_session ON device_sessions (browser_sess
 
 CREATE INDEX ix_device_sessions_gone ON device_sessions (gone);
 
+CREATE INDEX ix_device_sessions_status_index ON device_sessions (status_index);
+
 CREATE INDEX ix_device_sessions_subject ON device_sessions (subject);
+
+CREATE TABLE event_streams (
+    stream_id TEXT COLLATE "C" NOT NULL,
+    client_id TEXT COLLATE "C" NOT NULL,
+    method TEXT COLLATE "C" NOT NULL,
+    endpoint_url TEXT COLLATE "C" NOT NULL,
+    sealed_authorization BYTEA,
+    events_requested TEXT COLLATE "C" NOT NULL,
+    description TEXT COLLATE "C" NOT NULL,
+    status TEXT COLLATE "C" NOT NULL,
+    status_reason TEXT COLLATE "C" NOT NULL,
+    created BIGINT NOT NULL,
+    verified BIGINT NOT NULL,
+    CONSTRAINT pk_event_streams PRIMARY KEY (stream_id)
+);
+
+CREATE INDEX ix_event_streams_client_id ON event_streams (client_id);
 
 CREATE TABLE login_transactions (
     id_digest BYTEA NOT NULL,
@@ -119,6 +164,15 @@ CREATE TABLE meta (
     CONSTRAINT pk_meta PRIMARY KEY (singleton)
 );
 
+CREATE TABLE notices (
+    sid TEXT COLLATE "C" NOT NULL,
+    subject TEXT COLLATE "C" NOT NULL,
+    client_id TEXT COLLATE "C" NOT NULL,
+    reason TEXT COLLATE "C" NOT NULL,
+    at BIGINT NOT NULL,
+    CONSTRAINT pk_notices PRIMARY KEY (sid)
+);
+
 CREATE TABLE replay_marks (
     digest BYTEA NOT NULL,
     expires BIGINT NOT NULL,
@@ -134,6 +188,7 @@ CREATE TABLE revocations (
     value TEXT COLLATE "C" NOT NULL,
     at BIGINT NOT NULL,
     until BIGINT NOT NULL,
+    micros BIGINT DEFAULT '0' NOT NULL,
     CONSTRAINT pk_revocations PRIMARY KEY (n)
 );
 
@@ -215,4 +270,4 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ( '0001' );
+INSERT INTO alembic_version (version_num) VALUES ( '0002' );

@@ -75,8 +75,33 @@ CREATE TABLE clients (
     backchannel_logout_uri TEXT,
     enabled BIGINT NOT NULL,
     created BIGINT NOT NULL,
+    dpop_bound_access_tokens BIGINT DEFAULT '0' NOT NULL,
     CONSTRAINT pk_clients PRIMARY KEY (client_id)
 );
+
+CREATE TABLE counters (
+    name TEXT NOT NULL,
+    value BIGINT NOT NULL,
+    CONSTRAINT pk_counters PRIMARY KEY (name)
+);
+
+CREATE TABLE deliveries (
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    receiver TEXT NOT NULL,
+    claims TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    due BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    CONSTRAINT pk_deliveries PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_deliveries_due ON deliveries (due);
+
+CREATE INDEX ix_deliveries_expires ON deliveries (expires);
+
+CREATE INDEX ix_deliveries_receiver_created_id ON deliveries (receiver, created, id);
 
 CREATE TABLE device_sessions (
     sid TEXT NOT NULL,
@@ -93,6 +118,7 @@ CREATE TABLE device_sessions (
     status TEXT NOT NULL,
     end_reason TEXT,
     gone BIGINT NOT NULL,
+    status_index BIGINT,
     CONSTRAINT pk_device_sessions PRIMARY KEY (sid)
 );
 
@@ -100,7 +126,26 @@ CREATE INDEX ix_device_sessions_browser_session ON device_sessions (browser_sess
 
 CREATE INDEX ix_device_sessions_gone ON device_sessions (gone);
 
+CREATE INDEX ix_device_sessions_status_index ON device_sessions (status_index);
+
 CREATE INDEX ix_device_sessions_subject ON device_sessions (subject);
+
+CREATE TABLE event_streams (
+    stream_id TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    method TEXT NOT NULL,
+    endpoint_url TEXT NOT NULL,
+    sealed_authorization BLOB,
+    events_requested TEXT NOT NULL,
+    description TEXT NOT NULL,
+    status TEXT NOT NULL,
+    status_reason TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    verified BIGINT NOT NULL,
+    CONSTRAINT pk_event_streams PRIMARY KEY (stream_id)
+);
+
+CREATE INDEX ix_event_streams_client_id ON event_streams (client_id);
 
 CREATE TABLE login_transactions (
     id_digest BLOB NOT NULL,
@@ -119,6 +164,15 @@ CREATE TABLE meta (
     CONSTRAINT pk_meta PRIMARY KEY (singleton)
 );
 
+CREATE TABLE notices (
+    sid TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    CONSTRAINT pk_notices PRIMARY KEY (sid)
+);
+
 CREATE TABLE replay_marks (
     digest BLOB NOT NULL,
     expires BIGINT NOT NULL,
@@ -134,6 +188,7 @@ CREATE TABLE revocations (
     value TEXT NOT NULL,
     at BIGINT NOT NULL,
     until BIGINT NOT NULL,
+    micros BIGINT DEFAULT '0' NOT NULL,
     CONSTRAINT pk_revocations PRIMARY KEY (n)
 );
 
@@ -214,4 +269,4 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ( '0001' );
+INSERT INTO alembic_version (version_num) VALUES ( '0002' );
