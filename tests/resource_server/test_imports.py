@@ -34,3 +34,12 @@ def test_the_guard_brings_in_no_storage_no_templates_and_no_framework(module: st
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
     assert [name for name in loaded if name.startswith(UNWANTED)] == []
+
+
+def test_django_alone_does_not_bring_in_rest_framework() -> None:
+    """REST framework's adapter is a module of its own."""
+    program = "import sys, portero.resource_server.django; print('\\n'.join(sys.modules))"
+
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+    assert [name for name in loaded if name.startswith("rest_framework")] == []
