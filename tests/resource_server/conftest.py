@@ -12,6 +12,10 @@ from portero.resource_server import Guard, Principal, Refusal, RevocationFeed
 from portero.testing.clock import FakeClock
 from portero.testing.issuer import InMemoryIssuer
 from portero.testing.tokens import AUDIENCE
+from tests.resource_server import django_service
+
+# Django REST framework cannot even be imported before Django has its settings.
+__all__ = ["django_service"]
 
 FEED = RevocationFeed("service", Secret("service-secret"))
 
