@@ -1,4 +1,4 @@
-// Verifies the same tokens with golang-jwt, on request: a line "ALG N" is answered with nanoseconds for N tokens.
+// Verifies the same tokens with golang-jwt, on request; see bench/verify_peers.py for what is said and answered.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -20,7 +21,7 @@ import (
 
 type work struct {
 	Alg      string            `json:"alg"`
-	Token    string            `json:"token"`
+	Token    string            `json:"legacy_token"`
 	Jwk      map[string]string `json:"jwk"`
 	Issuer   string            `json:"issuer"`
 	Audience string            `json:"audience"`
@@ -75,16 +76,39 @@ func main() {
 			}
 		}
 	}
+	algorithms := []string{}
+	for alg, run := range verify {
+		for i := 0; i < 200; i++ {
+			run()
+		}
+		algorithms = append(algorithms, alg)
+	}
+	told, err := json.Marshal(map[string]any{"golang-jwt": map[string]any{"version": version(), "algorithms": algorithms}})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(string(told))
 	for lines.Scan() {
-		var alg string
+		var library, alg string
 		var n int
-		fmt.Sscan(lines.Text(), &alg, &n)
+		fmt.Sscan(lines.Text(), &library, &alg, &n)
 		start := processorTime()
 		for i := 0; i < n; i++ {
 			verify[alg]()
 		}
 		fmt.Println(processorTime() - start)
 	}
+}
+
+// version is golang-jwt's, and the compiler's.
+func version() string {
+	built, _ := debug.ReadBuildInfo()
+	for _, module := range built.Deps {
+		if module.Path == "github.com/golang-jwt/jwt/v5" {
+			return module.Version + ", " + runtime.Version()
+		}
+	}
+	return runtime.Version()
 }
 
 // processorTime is what this process has used, garbage collection included, in nanoseconds.
