@@ -26,6 +26,7 @@ from portero.adapters.storage.open import open_store
 from portero.adapters.system import SystemClock, SystemRandom
 from portero.adapters.telemetry.counters import CONTENT_TYPE, Counters
 from portero.adapters.telemetry.json_log import LogTelemetry
+from portero.authorization_server.api.gate import api_routes
 from portero.authorization_server.config import MEMORY, Config, check_config
 from portero.authorization_server.context import Context
 from portero.authorization_server.edge import Edge
@@ -96,7 +97,12 @@ def create_app(context: Context) -> Edge:
             await context.store.aclose()
 
     app = _Application(
-        routes=[*routes(context, hub=hub), *browser_routes(context), *_operator_routes(context, counters, hub)],
+        routes=[
+            *routes(context, hub=hub),
+            *browser_routes(context),
+            *api_routes(context),
+            *_operator_routes(context, counters, hub),
+        ],
         exception_handlers={HTTPException: _http_error(site_of(context))},
         lifespan=lifespan,
     )

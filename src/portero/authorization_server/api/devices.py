@@ -1,0 +1,95 @@
+"""Device sessions as the account and the operator API treat them alike: find, rename, end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from portero.authorization_server.api.desk import Desk, Operator, not_found
+from portero.core.errors import RequestError
+from portero.core.sessions.device_name import cleaned_device_name
+from portero.core.sessions.ending import Ended, decide_end_session, end_everything_of
+from portero.core.sessions.lifetimes import is_live
+from portero.core.sessions.records import DeviceSession, EndReason
+from portero.core.transitions import Decision, Put, SessionAggregate, SessionKey, SubjectAggregate, SubjectKey
+from portero.core.types import Sid, Subject
+
+
+async def rename(desk: Desk, sid: Sid, *, unverified_name: str, expected_subject: Subject | None) -> DeviceSession:
+    """Name a live session.
+
+    Args:
+        expected_subject: whose it must be; None: an operator asks.
+
+    Raises:
+        RequestError: 422, nothing of the name can be shown; 404, no such session.
+        Unavailable: nothing was changed.
+    """
+    name = cleaned_device_name(unverified_name)
+    if name is None:
+        raise RequestError("invalid_request", "name: nothing of it can be shown", status=422)
+    now = desk.context.now()
+
+    def decide(aggregate: SessionAggregate) -> Decision[DeviceSession | None]:
+        session = aggregate.session
+        if session is None or not is_live(session, now=now) or expected_subject not in (None, session.subject):
+            return Decision(None)
+        renamed = replace(session, device_name=name)
+        return Decision(renamed, (Put(renamed),))
+
+    renamed = await desk.context.commit(SessionKey(sid), decide, now=now)
+    if renamed is None:
+        raise not_found("session")
+    return renamed
+
+
+async def end_one(desk: Desk, sid: Sid, *, expected_subject: Subject | None, by: Operator | None = None) -> None:
+    """End a live session, everywhere and at once.
+
+    Raises:
+        RequestError: 404, no such session.
+        Unavailable: nothing was ended.
+    """
+    terms = desk.terms()
+    reason = EndReason.DEVICE_ENDED if by is None else EndReason.OPERATOR
+
+    def decide(aggregate: SessionAggregate) -> Decision[Ended]:
+        decision = decide_end_session(aggregate, reason=reason, expected_subject=expected_subject, **terms)
+        return decision if by is None else by.signed(decision)
+
+    if not await desk.context.commit(SessionKey(sid), decide, now=terms["now"]):
+        raise not_found("session")
+
+
+async def end_many(desk: Desk, subject: Subject, *, but: Sid | None = None, by: Operator | None = None) -> Ended:
+    """End a person's sessions and sign-ins.
+
+    Args:
+        but: spare this session, and all of the browser it belongs to, as the account page does.
+
+    Raises:
+        Unavailable: nothing was ended.
+    """
+    terms = desk.terms()
+    reason = EndReason.SIGNED_OUT_EVERYWHERE if by is None else EndReason.OPERATOR
+
+    def decide(aggregate: SubjectAggregate) -> Decision[Ended]:
+        decision = end_everything_of(_without(aggregate, but), reason=reason, **terms)
+        return decision if by is None else by.signed(decision)
+
+    return await desk.context.commit(SubjectKey(subject), decide, now=terms["now"])
+
+
+def _without(aggregate: SubjectAggregate, sid: Sid | None) -> SubjectAggregate:
+    spared = next((session for session in aggregate.sessions if session.sid == sid), None)
+    if spared is None:
+        return aggregate
+    browser = spared.browser_session
+    return replace(
+        aggregate,
+        sessions=tuple(
+            each
+            for each in aggregate.sessions
+            if each.sid != sid and (browser is None or each.browser_session != browser)
+        ),
+        browsers=tuple(each for each in aggregate.browsers if each.id_digest != browser),
+    )
