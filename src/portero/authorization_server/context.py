@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from portero.authorization_server.config import Config
 from portero.core.digests import sha256_of
 from portero.core.events import Event
+from portero.core.revocation.cause import caused_at
 from portero.core.transitions import Decision, Key
 from portero.core.types import Digest, NumericDate, Secret
 from portero.ports import Clock, PasswordHasher, Random, Store
@@ -87,14 +88,17 @@ class Context:
     async def commit(self, key: Key[A], decide: Callable[[A], Decision[R]], *, now: NumericDate) -> R:
         """Run a transition, and once it is durable tell the telemetry what the committed decision counted.
 
+        A revocation it appends carries this moment as its cause.
+
         Raises:
             Unavailable: see `Store.transition`.
         """
         events: tuple[Event, ...] = ()
+        time = self.clock.now()
 
         def observed(aggregate: A) -> Decision[R]:
             nonlocal events
-            decision = decide(aggregate)
+            decision = caused_at(decide(aggregate), time=time)
             events = decision.events  # the last run is the one that is committed
             return decision
 

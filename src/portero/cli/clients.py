@@ -136,7 +136,7 @@ def add(
         )
         check_client(client)
         decide = partial(register_client, client=client)
-        added = await desk.store.transition(ClientKey(client.client_id), decide, now=desk.now())
+        added = await desk.commit(ClientKey(client.client_id), decide, now=desk.now())
         if not added:
             raise click.ClickException(f"there is a client {client_id!r} already")
         return secret if with_secret else None
@@ -202,7 +202,7 @@ def disable(client_id: str, config_file: Path | None) -> None:
             leeway=seconds(config.leeway),
             access_token_lifetime=seconds(config.access_token_lifetime),
         )
-        return await desk.store.transition(ClientKey(ClientId(client_id)), decide, now=now) is not None
+        return await desk.commit(ClientKey(ClientId(client_id)), decide, now=now) is not None
 
     if not at_desk(config_file, work):
         raise click.ClickException(f"there is no client {client_id!r}")
@@ -218,7 +218,7 @@ def enable(client_id: str, config_file: Path | None) -> None:
     async def work(desk: Desk) -> bool:
         now = desk.now()
         decide = partial(enable_client, now=now)
-        return await desk.store.transition(ClientKey(ClientId(client_id)), decide, now=now)
+        return await desk.commit(ClientKey(ClientId(client_id)), decide, now=now)
 
     if not at_desk(config_file, work):
         raise click.ClickException(f"there is no client {client_id!r}")

@@ -72,10 +72,10 @@ def rotate(kid: str | None, kind: str | None, config_file: Path | None) -> None:
         if kid is None:
             ahead = seconds(config.key_publish_ahead)
             decide = partial(plan_rotation, now=now, publish_ahead=ahead, longest_token=longest, new_key=new_key)
-            return await desk.store.transition(SigningKeysKey(), decide, now=now)
+            return await desk.commit(SigningKeysKey(), decide, now=now)
         iss = Issuer(config.issuer)
         remove = partial(emergency_removal, Kid(kid), now=now, issuer=iss, longest_token=longest, new_key=new_key)
-        return await desk.store.transition(SigningKeysKey(), lambda keys: remove(keys=keys), now=now)
+        return await desk.commit(SigningKeysKey(), lambda keys: remove(keys=keys), now=now)
 
     for key in at_desk(config_file, work):
         when = f"from {instant(key.signs_from)}" if key.status.value == "published" else ""

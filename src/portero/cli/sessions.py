@@ -70,11 +70,11 @@ def end(sids: tuple[str, ...], username: str | None, config_file: Path | None) -
                 raise click.ClickException(f"there is no user {username!r}")
             reason = EndReason.SIGNED_OUT_EVERYWHERE
             decide = partial(end_everything_of, reason=reason, now=now, iss=iss, leeway=leeway)
-            return await desk.store.transition(UsernameKey(username), decide, now=now)
+            return await desk.commit(UsernameKey(username), decide, now=now)
         ended: Ended = ()
         for sid in sids:
             one = partial(decide_end_session, reason=EndReason.OPERATOR, now=now, iss=iss, leeway=leeway)
-            ended += await desk.store.transition(SessionKey(Sid(sid)), one, now=now)
+            ended += await desk.commit(SessionKey(Sid(sid)), one, now=now)
         return ended
 
     ended = at_desk(config_file, work)

@@ -20,9 +20,12 @@ from portero.adapters.storage.open import open_store
 from portero.adapters.system import SystemClock, SystemRandom
 from portero.authorization_server.config import MEMORY, TABLE, Config, load_config
 from portero.core.errors import ConfigurationError
+from portero.core.revocation.cause import caused_at
+from portero.core.transitions import Decision, Key
 from portero.core.types import NumericDate
 from portero.ports import Clock, Random, Store
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 DEFAULT_FILE = Path("portero-server.toml")
@@ -61,6 +64,15 @@ class Desk:
     def now(self) -> NumericDate:
         """The current second."""
         return NumericDate(int(self.clock.now()))
+
+    async def commit(self, key: Key[A], decide: Callable[[A], Decision[T]], *, now: NumericDate) -> T:
+        """Run a transition; a revocation it appends carries this moment as its cause.
+
+        Raises:
+            Unavailable: see `Store.transition`.
+        """
+        time = self.clock.now()
+        return await self.store.transition(key, lambda found: caused_at(decide(found), time=time), now=now)
 
 
 def seconds(duration: timedelta) -> int:

@@ -61,7 +61,7 @@ def add(
         )
         check_user(user)
         user = replace(user, password_hash=await Argon2PasswordHasher().hash(password))
-        return await desk.store.transition(UsernameKey(username), partial(register_user, user=user), now=desk.now())
+        return await desk.commit(UsernameKey(username), partial(register_user, user=user), now=desk.now())
 
     if not at_desk(config_file, work, creates=True):
         raise click.ClickException(f"there is a user {username!r} already")
@@ -111,7 +111,7 @@ def passwd(username: str, password_stdin: bool, config_file: Path | None) -> Non
         now, config = desk.now(), desk.config
         iss, leeway = Issuer(config.issuer), seconds(config.leeway)
         decide = partial(set_password, password_hash=phc, now=now, iss=iss, leeway=leeway)
-        return await desk.store.transition(UsernameKey(username), decide, now=now)
+        return await desk.commit(UsernameKey(username), decide, now=now)
 
     _told(at_desk(config_file, work), username, "changed the password of")
 
@@ -129,7 +129,7 @@ def disable(username: str, config_file: Path | None) -> None:
             ending = disable_user(aggregate, now=now, iss=Issuer(config.issuer), leeway=seconds(config.leeway))
             return Decision(aggregate.user is not None, ending.writes, ending.events)
 
-        return await desk.store.transition(UsernameKey(username), decide, now=now)
+        return await desk.commit(UsernameKey(username), decide, now=now)
 
     _told(at_desk(config_file, work), username, "disabled")
 
@@ -142,7 +142,7 @@ def enable(username: str, config_file: Path | None) -> None:
 
     async def work(desk: Desk) -> bool:
         now = desk.now()
-        return await desk.store.transition(UsernameKey(username), partial(enable_user, now=now), now=now)
+        return await desk.commit(UsernameKey(username), partial(enable_user, now=now), now=now)
 
     _told(at_desk(config_file, work), username, "enabled")
 

@@ -5,7 +5,7 @@ The format is the contract with every subscriber:
 - a cursor is `<epoch>:<n>`: `epoch` names the life of one database (a restored one gets
   a new epoch), `n` counts its entries;
 - an entry is `{"cursor", "iss", "what": {"sid" | "jti" | "client_id" | "kid": value}, "at", "until"}`
-  with `at` and `until` as NumericDate;
+  with `until` as NumericDate and `at`, when it was caused, as seconds that may have a fraction;
 - a heartbeat is `{"cursor": head, "time": seconds with a fraction}` and a promise: a
   subscriber that has read up to `cursor` knew everything there was at `time`.
 
@@ -74,7 +74,7 @@ def render_entry(entry: FeedEntry) -> bytes:
             "cursor": f"{entry.epoch}:{entry.n}",
             "iss": revocation.iss,
             "what": {revocation.kind.value: revocation.value},
-            "at": revocation.at,
+            "at": revocation.caused_at if revocation.micros else revocation.at,
             "until": revocation.until,
         }
     )

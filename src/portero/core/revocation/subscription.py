@@ -211,6 +211,8 @@ def _revocation(entry: Any) -> Revocation:
     ((kind, value),) = what.items()
     if kind not in _KINDS or not isinstance(value, str) or not isinstance(iss, str):
         raise NotAFeed("an entry of an unknown kind")
-    if type(until) is not int or type(at) is not int:
+    if type(until) is not int or type(at) not in (int, float) or not math.isfinite(at):
         raise NotAFeed("an entry whose times are no seconds")
-    return Revocation(iss=Issuer(iss), kind=_KINDS[kind], value=value, at=NumericDate(at), until=NumericDate(until))
+    # To the nearest: a decimal fraction is rarely a binary one.
+    seconds, micros = (at, 0) if type(at) is int else divmod(round(at * 1_000_000), 1_000_000)
+    return Revocation(Issuer(iss), _KINDS[kind], value, NumericDate(seconds), NumericDate(until), micros)
