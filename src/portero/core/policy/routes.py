@@ -124,6 +124,8 @@ _PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 
 
 def _literal(piece: str) -> str:
+    if not piece:
+        raise BadTemplate("no segment may be empty")
     if "{" in piece or "}" in piece:
         raise BadTemplate("a parameter is a whole segment, {name} or {name...}")
     # Letters beyond ASCII may be written as themselves; the rest is held to the rules of requests.
