@@ -19,11 +19,15 @@ const ALIAS = {
   "@portero/browser": "/dist/portero.js",
   ...Object.fromEntries(["storage", "dpop", "worker", "bff", "fetch", "axios", "react"].map((name) => [`@portero/browser/${name}`, `/dist/${name}.js`])),
 };
+const BUNDLED = Object.fromEntries(["fetch", "axios", "react"].map((name) => [`@portero/browser/${name}`, `${root}dist/${name}.js`]));
+const DEVELOPMENT = { "process.env.NODE_ENV": '"development"' };
 const shared = { absWorkingDir: root, bundle: true, format: "esm", target: "es2022", logLevel: "warning", sourcemap: "inline" };
+await bundle();
 await Promise.all([
-  bundle(),
   build({ ...shared, entryPoints: files, outdir: out, outbase: "test", platform: "node", packages: "external" }),
-  build({ ...shared, entryPoints: { harness: "test/support/harness.ts", bindings: "test/support/bindings.ts" }, outdir: out, platform: "browser", external: ["/dist/*"], alias: ALIAS, define: { "process.env.NODE_ENV": '"development"' } }),
+  build({ ...shared, entryPoints: { harness: "test/support/harness.ts" }, outdir: out, platform: "browser", external: ["/dist/*"], alias: ALIAS }),
+  // React and axios come with this one, as an application's bundler would have it.
+  build({ ...shared, entryPoints: { bindings: "test/support/bindings.ts" }, outdir: out, platform: "browser", alias: BUNDLED, define: DEVELOPMENT }),
 ]);
 const pattern = names.length ? [`--test-name-pattern=${names.join(" ")}`] : [];
 const built = files.map((file) => file.replace("test/", "test/.build/").replace(/\.ts$/, ".js"));

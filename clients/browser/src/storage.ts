@@ -1,5 +1,5 @@
 /** Entry point `@portero/browser/storage`: tokens that outlive the page. Each name says what it risks. */
-import { claimAttempt } from "./session/attempts.ts";
+import { claimAttempt, settleAttempt } from "./session/attempts.ts";
 import { withLock } from "./session/lock.ts";
 import { memory, type Storage, type Store } from "./session/store.ts";
 
@@ -19,6 +19,9 @@ export function insecureLocalStorage(): Storage {
   return { kind: "localStorage", open: (name, blocked) => new WebStore(() => localStorage, true, name, blocked) };
 }
 
+/** Times 10 ms: how long a write of another process may take to be seen here. */
+const SIGHT_TRIES = 100;
+
 class WebStore implements Store {
   readonly shared: boolean;
   readonly #name: string;
@@ -26,6 +29,7 @@ class WebStore implements Store {
   readonly #blocked: () => void;
   readonly #memory = memory.open("", () => {});
   #area: globalThis.Storage | undefined;
+  #claimed: { readonly key: string; readonly attempt: string; readonly before: string | null } | undefined;
 
   constructor(area: () => globalThis.Storage, shared: boolean, name: string, blocked: () => void) {
     this.shared = shared;
@@ -49,14 +53,36 @@ class WebStore implements Store {
     if (area && !this.#area) this.#try(() => remove(area));
   }
 
-  async attempt(digest: string): Promise<string> {
-    const own = await this.#memory.attempt(digest);
-    // IndexedDB blocked: this page still sends one and the same attempt for this token.
-    return claimAttempt(`${this.#name}attempts`, digest, own).catch(() => own);
+  async attempt(key: string): Promise<string> {
+    const own = await this.#memory.attempt(key);
+    const before = this.read();
+    this.#claimed = { key, attempt: own, before };
+    try {
+      const { attempt, answered } = await claimAttempt(this.#attempts, key, own);
+      this.#claimed = { key, attempt, before };
+      // Another tab has stored the answer, and this process does not see it yet: localStorage travels between
+      // processes in its own time, IndexedDB does not.
+      for (let tries = 0; answered && this.read() === before && tries < SIGHT_TRIES; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+      return attempt;
+    } catch {
+      // IndexedDB blocked: this page still sends one and the same attempt for this token.
+      return own;
+    }
   }
 
   exclusively<T>(name: string, waitMs: number, body: () => Promise<T>): Promise<T> {
-    return withLock(this.#name + name, waitMs, body);
+    return withLock(this.#name + name, waitMs, async () => {
+      const result = await body();
+      const claimed = this.#claimed;
+      this.#claimed = undefined;
+      // Before the lock goes to the next one, who may not see our write yet.
+      if (claimed && this.shared && this.read() !== claimed.before) await settleAttempt(this.#attempts, claimed.key, claimed.attempt).catch(() => {});
+      return result;
+    });
+  }
+
+  get #attempts(): string {
+    return `${this.#name}attempts`;
   }
 
   #try(action: (area: globalThis.Storage | undefined) => void): void {

@@ -14,13 +14,33 @@ interface Row {
   readonly key: string;
   readonly attempt: string;
   readonly at: number;
+  /** Somebody has the answer, and has stored it. */
+  readonly answered: boolean;
 }
 
-/** The attempt of the first who came with this key: ours, or another page's. */
-export async function claimAttempt(name: string, key: string, attempt: string): Promise<string> {
+/** The row of the first who came with this key: ours, or another page's. */
+export function claimAttempt(name: string, key: string, attempt: string): Promise<Row> {
+  return within(name, (database) => claim(database, { key, attempt, at: Date.now(), answered: false }));
+}
+
+/** Tell those who come with this key later that the answer is stored. */
+export function settleAttempt(name: string, key: string, attempt: string): Promise<void> {
+  return within(
+    name,
+    (database) =>
+      new Promise((resolve, reject) => {
+        const transaction = database.transaction(STORE, "readwrite");
+        transaction.objectStore(STORE).put({ key, attempt, at: Date.now(), answered: true } satisfies Row);
+        transaction.oncomplete = () => resolve();
+        transaction.onabort = transaction.onerror = () => reject(transaction.error);
+      }),
+  );
+}
+
+async function within<T>(name: string, action: (database: IDBDatabase) => Promise<T>): Promise<T> {
   const database = await opened(name);
   try {
-    return await claim(database, { key, attempt, at: Date.now() });
+    return await action(database);
   } finally {
     database.close();
   }
@@ -35,18 +55,18 @@ function opened(name: string): Promise<IDBDatabase> {
   });
 }
 
-function claim(database: IDBDatabase, row: Row): Promise<string> {
+function claim(database: IDBDatabase, row: Row): Promise<Row> {
   return new Promise((resolve, reject) => {
     // `strict`: on the disk before we go on, for the crash right after the send.
     const transaction = database.transaction(STORE, "readwrite", { durability: "strict" });
     const rows = transaction.objectStore(STORE);
-    let { attempt } = row;
+    let claimed = row;
     rows.add(row).onerror = (event) => {
       // Another tab was first. Without these two the failed `add` would abort the transaction.
       event.preventDefault();
       event.stopPropagation();
       const found = rows.get(row.key) as IDBRequest<Row>;
-      found.onsuccess = () => ({ attempt } = found.result);
+      found.onsuccess = () => (claimed = found.result);
     };
     const old = rows.openCursor();
     old.onsuccess = () => {
@@ -55,7 +75,7 @@ function claim(database: IDBDatabase, row: Row): Promise<string> {
       if (Math.abs(row.at - (cursor.value as Row).at) > KEEP_MS) cursor.delete();
       cursor.continue();
     };
-    transaction.oncomplete = () => resolve(attempt);
+    transaction.oncomplete = () => resolve(claimed);
     transaction.onabort = transaction.onerror = () => reject(transaction.error);
   });
 }

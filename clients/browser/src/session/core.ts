@@ -158,7 +158,7 @@ export function coreOf(config: PorteroConfig): Core {
         const { revocation_endpoint: url } = await metadata();
         if (!url || !refreshToken) return;
         step("revoke.sent", core.state, url);
-        await transport.send(limited(revocationRequest(url, { clientId, refreshToken })), null);
+        await fetch(limited(revocationRequest(url, { clientId, refreshToken })));
       } catch {
         step("revoke.failed", core.state);
       }

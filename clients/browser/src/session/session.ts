@@ -148,10 +148,9 @@ export function sessionOf(config: PorteroConfig): Session {
       const refreshToken = core.stored()?.refresh_token;
       core.end("sign_out", "user");
       core.tell({ kind: "signed_out" });
-      const revoked = core.revoke(refreshToken);
-      void transport.forget?.();
-      if (!redirect) return revoked;
-      await (await signInPart()).endSession(core, returnTo);
+      const told = Promise.all([core.revoke(refreshToken), transport.forget?.()]);
+      if (redirect) await (await signInPart()).endSession(core, returnTo);
+      else await told;
     },
 
     getTokenInfo() {

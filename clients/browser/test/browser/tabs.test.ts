@@ -30,7 +30,7 @@ const callAll = (world: World, pages: readonly Page[]) => Promise.all(pages.map(
 
 scenario("[32] ten tabs are one refresh for each cycle", async (world) => {
   const pages = await tabs(world, 10, { ...LOCAL, limits: { lock: 5000 } });
-  for (let cycle = 1; cycle <= 3; cycle++) {
+  for (let cycle = 1; cycle <= 10; cycle++) {
     world.server.advance(301);
 
     assert.deepEqual(Array(10).fill(200), await callAll(world, pages));

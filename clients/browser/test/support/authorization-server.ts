@@ -168,6 +168,10 @@ export class AuthorizationServer {
     if (post.dpop) {
       const proof = JSON.parse(Buffer.from(post.dpop.split(".")[1]!, "base64url").toString()) as Record<string, unknown>;
       this.proofs.push(proof);
+      if (Math.abs((proof["iat"] as number) - this.now()) > 60) {
+        post.outcome = "invalid_dpop_proof";
+        return json(response, 400, { error: "invalid_dpop_proof" });
+      }
       if (this.dpopNonce && proof["nonce"] !== this.dpopNonce) {
         post.outcome = "use_dpop_nonce";
         response.setHeader("DPoP-Nonce", this.dpopNonce);
