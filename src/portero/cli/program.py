@@ -57,6 +57,7 @@ COMMANDS = {
     "user": ("users", "People who can sign in: add, list, passwd, disable, enable."),
     "client": ("clients", "Applications that ask for tokens: add, list, disable, enable."),
     "sessions": ("sessions", "Who is signed in where: list, end."),
+    "audit": ("audit", "What happened, the newest first."),
     "keys": ("keys", "Signing keys and secrets: list, rotate."),
     "doctor": ("doctor", "Check a configuration from end to end, and say how to mend it."),
 }

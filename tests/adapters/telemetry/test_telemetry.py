@@ -195,3 +195,36 @@ def test_labels_are_bounded() -> None:
     assert 'client="(other)"} 10\n' in text
     assert f'client="c{MOST_CLIENTS - 1}"' in text
     assert f'client="c{MOST_CLIENTS}"' not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "outcome", "reason"),
+    [
+        (EventName.REFRESH_ROTATED, {"standing": "HEAD", "proof": "ANY"}, "rotated", ""),
+        (EventName.REFRESH_UNCHANGED, {"standing": "HEAD_KEPT", "proof": "ANY"}, "unchanged", ""),
+        (EventName.REFRESH_RETRIED, {"standing": "ROTATED", "proof": "PROVEN"}, "retried", ""),
+        (EventName.REFRESH_SOFT_DENIED, {"standing": "ROTATED", "proof": "RECENT"}, "raced", "recent"),
+        (EventName.REFRESH_SOFT_DENIED, {"standing": "SUPERSEDED", "proof": "PROVEN"}, "soft_denied", "proven"),
+        (EventName.REFRESH_REUSED, {"standing": "ROTATED", "proof": "LATE"}, "stolen", "late"),
+        (EventName.REFRESH_REUSED, {"standing": "ROTATED", "proof": "SHARED"}, "stolen", "shared"),
+        (EventName.REFRESH_REFUSED, {"because": "token_expired"}, "refused", "token_expired"),
+        (EventName.REFRESH_AHEAD, {"standing": "AHEAD", "proof": "ANY"}, "ahead_of_head", "ahead"),
+    ],
+)
+def test_what_a_refresh_came_to_is_told_apart(
+    name: EventName, fields: dict[str, str], outcome: str, reason: str
+) -> None:
+    """Per client, with the reason where there is one to ask for."""
+    counters = Counters()
+    counters.count_events([Event(name, NOW, client_id=ClientId("shop"), fields=fields)])
+
+    line = f'portero_refreshes_total{{client="shop",outcome="{outcome}",reason="{reason}"}} 1\n'
+    assert line in counters.render()
+
+
+def test_limited_requests_are_counted_by_limit() -> None:
+    """Answered 429: which limit, and whose client where one is known."""
+    counters = Counters()
+    counters.count_events([Event(EventName.TOKEN_LIMITED, NOW, fields={"limit": "invented"})] * 3)
+
+    assert 'portero_token_limited_total{limit="invented",client=""} 3\n' in counters.render()

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from portero.core.digests import sha256_of
 from portero.core.errors import RequestError
+from portero.core.events import EventName
 from portero.core.grants.grant import Denied, Grant
 from portero.core.grants.refresh_token import decide_refresh_grant
 from portero.core.oauth.token import RefreshRequest
 from portero.core.sessions.records import DeviceSession, Profile
 from portero.core.sessions.refresh_outcome import Rotated
 from portero.core.tokens.refresh_token import RefreshToken, TagKey, parse_refresh_token
-from portero.core.transitions import Client, Decision, FamilyAggregate, Put, RotationPolicy
+from portero.core.transitions import Audit, Client, Decision, FamilyAggregate, Put, RotationPolicy
 from portero.core.types import ClientId, Secret
 from tests.core.sessions.worlds import BACKEND, PAGE, RULES, USER, World, at, fresh, world
 
@@ -154,3 +156,41 @@ def test_a_known_place_is_noted() -> None:
         if isinstance(write, Put) and isinstance(write.record, DeviceSession)
     ]
     assert places == ["198.51.0.0/16", "192.0.0.0/16"]
+
+
+# ── what an operator finds later ─────────────────────────────────────────────────────
+
+
+def rows(decision: Decision[Grant | Denied]) -> list[tuple[EventName, dict[str, str]]]:
+    return [(write.event.name, dict(write.event.fields)) for write in decision.writes if isinstance(write, Audit)]
+
+
+def test_an_ordinary_refresh_leaves_no_row() -> None:
+    """Rotated, retried, refused: counted, and never one row per refresh (design §3.2: constant size)."""
+    made = world()
+    first = refresh(made)
+    made.refresh(made.token, attempt=sha256_of(ATTEMPT))
+    retried = refresh(made, after=1)
+    refused = refresh(made, after=1, attempt=None)
+
+    assert isinstance(retried.result, Grant)
+    assert [rows(each) for each in (first, retried, refused)] == [[], [], []]
+
+
+def test_a_theft_leaves_one_row_that_says_how_it_was_noticed() -> None:
+    """The reason, the standing of the token, and what spoke against its holder."""
+    made = world()
+    made.refresh(made.token)
+
+    stolen = refresh(made, after=60, attempt=Secret("B" * 22))
+
+    reason = {"reason": "refresh_reused", "standing": "ROTATED", "proof": "LATE"}
+    assert rows(stolen) == [(EventName.REFRESH_REUSED, reason)]
+
+
+def test_a_generation_ahead_leaves_a_row() -> None:
+    """The alarm of a database that lost what it had promised."""
+    made = world()
+    token = RefreshToken(made.family.id, 7, Secret(b"7" * 32))
+
+    assert [name for name, _ in rows(refresh(made, token=token))] == [EventName.REFRESH_AHEAD]

@@ -32,6 +32,8 @@ _LEVELS = {
     EventName.TOKEN_ISSUED: logging.DEBUG,
     EventName.REFRESH_ROTATED: logging.DEBUG,
     EventName.REFRESH_UNCHANGED: logging.DEBUG,
+    # As many as somebody cares to send.
+    EventName.TOKEN_LIMITED: logging.DEBUG,
 }
 
 

@@ -5,9 +5,11 @@ The thinking is in `core.sessions`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from portero.core.digests import sha256_of
+from portero.core.events import EventName
 from portero.core.grants.grant import Denied, Grant, check_may_use
 from portero.core.oauth.token import GrantType, RefreshRequest
 from portero.core.sessions.refresh import decide_refresh
@@ -24,7 +26,7 @@ from portero.core.sessions.refresh_outcome import (
 )
 from portero.core.sessions.rules import FreshMaterial, RefreshRules
 from portero.core.tokens.refresh_token import RefreshToken, TagKey, render_refresh_token
-from portero.core.transitions import Client, Decision, FamilyAggregate
+from portero.core.transitions import Audit, Client, Decision, FamilyAggregate, Write
 from portero.core.types import NumericDate
 
 
@@ -69,7 +71,23 @@ def decide_refresh_grant(
         place,
     )
     decision = decide_refresh(aggregate, presented, now=now, rules=rules.for_rotation(client.rotation), fresh=fresh)
-    return Decision(_answer(decision.result, tag_key), decision.writes, decision.events)
+    return Decision(_answer(decision.result, tag_key), _audited(decision), decision.events)
+
+
+def _audited(decision: Decision[RefreshOutcome]) -> tuple[Write, ...]:
+    """Return the writes, with what an operator must find later.
+
+    An alarm gets a row of its own (how many there can be is bounded by the token endpoint's limits), and the row of a
+    reuse also says how it was noticed. Ordinary refreshes leave no row: counters tell of them.
+    """
+    alarms = tuple(Audit(event) for event in decision.events if event.name is EventName.REFRESH_AHEAD)
+    if not isinstance(decision.result, Reused):
+        return (*decision.writes, *alarms) if alarms else decision.writes
+    noticed = {name: value for event in decision.events for name, value in event.fields.items() if name != "action"}
+    return tuple(
+        Audit(replace(write.event, fields={**write.event.fields, **noticed})) if isinstance(write, Audit) else write
+        for write in decision.writes
+    )
 
 
 def _answer(outcome: RefreshOutcome, tag_key: TagKey) -> Grant | Denied:
