@@ -30,7 +30,7 @@ from portero.core.policy.cors import CorsPolicy
 from portero.core.policy.principal import Principal
 from portero.core.policy.protected_resource import metadata_document, metadata_path, metadata_url
 from portero.core.policy.refusal import REVOKED, Case, Refusal, invalid_token, refusal_of, unavailable
-from portero.core.policy.rendering import Challenger, HttpRefusal, http_refusal
+from portero.core.policy.rendering import Challenger, GrpcRefusal, HttpRefusal, grpc_refusal, http_refusal
 from portero.core.policy.requirement import Allowed, Requirement, WhenStale, judge
 from portero.core.revocation.subscription import Subscription
 from portero.core.tokens.access_token import (
@@ -390,6 +390,10 @@ class Guard:
         written = http_refusal(refusal, challenger=self._challenger)
         return HttpRefusal(written.status, (*written.headers, *self.cors.response_headers(origin)), written.body)
 
+    def grpc_refusal(self, refusal: Refusal) -> GrpcRefusal:
+        """Write a refusal for gRPC."""
+        return grpc_refusal(refusal, challenger=self._challenger)
+
     def metadata(self) -> bytes:
         """The RFC 9728 document."""
         return metadata_document(
@@ -398,8 +402,11 @@ class Guard:
 
     def watch(self, principal: Principal, when_over: WhenOver) -> OpenConnection:
         """Register an open connection of the running event loop: `when_over` is told when it must close."""
-        ends_in = principal.expires_at + self.leeway - self._now()
-        return self.connections.watch(principal, when_over, ends_in=ends_in)
+        return self.connections.watch(principal, when_over, ends_in=self.seconds_left(principal))
+
+    def seconds_left(self, principal: Principal) -> float:
+        """How long the principal's token is still accepted, leeway included."""
+        return principal.expires_at + self.leeway - self._now()
 
 
 _ATTEMPTS = 3

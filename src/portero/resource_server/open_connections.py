@@ -7,6 +7,7 @@ is registered here with what its token is called; a revocation finds it in one l
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 
 from portero.core.policy.principal import Principal
@@ -17,21 +18,17 @@ WhenOver = Callable[[Refusal], None]
 
 
 class OpenConnection:
-    """One registration. `forget()` ends it; `when_over` is called at most once."""
+    """One registration. `forget()` ends it; `when_over` is called at most once, from the feed's thread."""
 
-    __slots__ = ("_keys", "_loop", "_registry", "_timer", "_when_over")
+    __slots__ = ("_keys", "_registry", "_when_over")
 
-    def __init__(
-        self, registry: OpenConnections, keys: tuple[_Key, ...], when_over: WhenOver, *, ends_in: float
-    ) -> None:
+    def __init__(self, registry: OpenConnections, keys: tuple[_Key, ...], when_over: WhenOver) -> None:
         self._registry = registry
         self._keys = keys
         self._when_over: WhenOver | None = when_over
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(max(0.0, ends_in), self.end, EXPIRED)
 
     def end(self, refusal: Refusal) -> None:
-        """The token is over: tell the connection, once. To be called from its loop's thread."""
+        """The token is over: tell the connection, once."""
         when_over, self._when_over = self._when_over, None
         self.forget()
         if when_over is not None:
@@ -39,14 +36,33 @@ class OpenConnection:
 
     def end_from_any_thread(self, refusal: Refusal) -> None:
         """As `end`, from the thread that follows the feed."""
+        self.end(refusal)
+
+    def forget(self) -> None:
+        """The connection closed by itself."""
+        self._when_over = None
+        self._registry.remove(self, self._keys)
+
+
+class OpenOnLoop(OpenConnection):
+    """A registration of the running event loop: told there, and told of the token's end, too."""
+
+    __slots__ = ("_loop", "_timer")
+
+    def __init__(
+        self, registry: OpenConnections, keys: tuple[_Key, ...], when_over: WhenOver, *, ends_in: float
+    ) -> None:
+        super().__init__(registry, keys, when_over)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(max(0.0, ends_in), self.end, EXPIRED)
+
+    def end_from_any_thread(self, refusal: Refusal) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.end, refusal)
 
     def forget(self) -> None:
-        """The connection closed by itself."""
         self._timer.cancel()
-        self._when_over = None
-        self._registry.remove(self, self._keys)
+        super().forget()
 
 
 _Key = tuple[str, RevokedKind, str]
@@ -55,10 +71,12 @@ _Key = tuple[str, RevokedKind, str]
 class OpenConnections:
     """All of one Guard."""
 
-    __slots__ = ("_by_key",)
+    __slots__ = ("_by_key", "_lock")
 
     def __init__(self) -> None:
         self._by_key: dict[_Key, set[OpenConnection]] = {}
+        # A set that one thread empties and drops must not be the one another just added to.
+        self._lock = threading.Lock()
 
     def watch(self, principal: Principal, when_over: WhenOver, *, ends_in: float) -> OpenConnection:
         """Register a connection of the running event loop.
@@ -69,25 +87,39 @@ class OpenConnections:
             ends_in: seconds until the token is no longer accepted.
         """
         keys = _keys_of(principal)
-        connection = OpenConnection(self, keys, when_over, ends_in=ends_in)
-        for key in keys:
-            self._by_key.setdefault(key, set()).add(connection)
-        return connection
+        return self._added(OpenOnLoop(self, keys, when_over, ends_in=ends_in), keys)
+
+    def watch_in_thread(self, principal: Principal, when_over: WhenOver) -> OpenConnection:
+        """Register a connection that a thread serves, which looks after the token's end itself.
+
+        A revocation may have arrived between the check and this call: check once more afterwards.
+        """
+        keys = _keys_of(principal)
+        return self._added(OpenConnection(self, keys, when_over), keys)
 
     def revoked(self, revocations: Iterable[Revocation]) -> None:
         """Close what these revocations concern. From any thread."""
         for revocation in revocations:
-            for connection in tuple(self._by_key.get((revocation.iss, revocation.kind, revocation.value), ())):
+            with self._lock:
+                concerned = tuple(self._by_key.get((revocation.iss, revocation.kind, revocation.value), ()))
+            for connection in concerned:
                 connection.end_from_any_thread(REVOKED)
 
     def remove(self, connection: OpenConnection, keys: tuple[_Key, ...]) -> None:
         """Forget one registration."""
-        for key in keys:
-            same = self._by_key.get(key)
-            if same is not None:
-                same.discard(connection)
-                if not same:
-                    self._by_key.pop(key, None)
+        with self._lock:
+            for key in keys:
+                same = self._by_key.get(key)
+                if same is not None:
+                    same.discard(connection)
+                    if not same:
+                        del self._by_key[key]
+
+    def _added(self, connection: OpenConnection, keys: tuple[_Key, ...]) -> OpenConnection:
+        with self._lock:
+            for key in keys:
+                self._by_key.setdefault(key, set()).add(connection)
+        return connection
 
 
 def _keys_of(principal: Principal) -> tuple[_Key, ...]:
