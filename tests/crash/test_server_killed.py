@@ -14,6 +14,7 @@ from pathlib import Path
 
 from portero.testing.postgresql import running_postgres
 from tests.crash.load import Load, Tally
+from tests.crash.moments import kill_once
 from tests.races.fleet import Fleet
 
 KILLS = int(os.environ.get("PORTERO_KILLS", "3"))
@@ -30,18 +31,7 @@ def test_servers_killed_under_load_lose_nobody(tmp_path: Path) -> None:
     with Fleet(tmp_path) as fleet:
         load = Load(fleet, devices=12, seed=3)
         for _ in range(KILLS):
-            victims = dice.choice([fleet.servers, fleet.servers[:1], fleet.servers[1:]])
-
-            def kill(victims: list = victims) -> None:
-                for server in victims:
-                    assert server.process is not None
-                    server.process.kill()
-
-            load.run_until_killed(answers=dice.randrange(1, 150), kill=kill)
-            for server in victims:
-                server.kill()
-            fleet.start()
-            load.settle()
+            kill_once(load, dice=dice)
 
             assert held(load.tally), load.tally
 
@@ -49,21 +39,12 @@ def test_servers_killed_under_load_lose_nobody(tmp_path: Path) -> None:
 
 
 def test_a_killed_postgresql_loses_nobody(tmp_path: Path) -> None:
-    """The database alone, and the servers go on without a restart; or the database and the servers."""
+    """The database alone, and the servers go on without a restart; the servers; or both."""
     dice = random.Random(4)
     with running_postgres() as postgres, Fleet(tmp_path, postgres.create_database("crash")) as fleet:
         load = Load(fleet, devices=12, seed=4)
-        for n in range(KILLS):
-
-            def kill(n: int = n) -> None:
-                postgres.kill()
-                if n % 2:
-                    fleet.kill()
-
-            load.run_until_killed(answers=dice.randrange(1, 150), kill=kill)
-            postgres.start()
-            fleet.start()
-            load.settle()
+        for _ in range(KILLS):
+            kill_once(load, dice=dice, postgres=postgres)
 
             assert held(load.tally), load.tally
 
