@@ -123,14 +123,14 @@ class NoPasswords:
 
 
 class BackChannel:
-    """One server. `run` drives coroutines on its own event loop."""
+    """One server, in memory or on `store`. `run` drives coroutines on its own event loop."""
 
-    def __init__(self, runner: asyncio.Runner, config: Config | None = None) -> None:
+    def __init__(self, runner: asyncio.Runner, config: Config | None = None, *, store: Store | None = None) -> None:
         self.runner = runner
         self.clock = FakeClock()
         self.random = SeededRandom()
         self.telemetry = Counted()
-        self.store = Interruptible(MemoryStore(random=self.random, decide_twice=True))
+        self.store = Interruptible(store or MemoryStore(random=self.random, decide_twice=True))
         self.config = config or Config(issuer=ISSUER, access_token_jitter=0)
         self.secrets = make_secrets(random=self.random)
         key_ring = self.run(
