@@ -12,7 +12,7 @@ from portero.authorization_server.sign_in.cookies import MAX_LOGINS
 from portero.authorization_server.sign_in.throttle import FREE_ATTEMPTS
 from portero.core.digests import sha256_of
 from portero.core.events import EventName
-from portero.core.transitions import AuthorizationCode, CodeKey, SubjectKey
+from portero.core.transitions import AuthorizationCode, BrowserKey, CodeKey, SubjectKey
 from portero.core.types import Secret
 from tests.authorization_server.browser.harness import (
     ANA,
@@ -127,6 +127,56 @@ def test_max_age_counts_from_the_password() -> None:
 
     assert browser.get(authorize_url(max_age="100")).answer["code"]
     assert browser.get(authorize_url(max_age="99")).location.startswith("/sign-in?")
+
+
+def weaker(server: Server, browser: Browser) -> None:
+    """Make the browser's sign-in one of another context."""
+    record = server.read(SubjectKey(ANA.subject)).browsers[0]
+    server.put(BrowserKey(record.id_digest), replace(record, acr="urn:other"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"acr_values": "urn:portero:password"},
+        {"claims": '{"id_token":{"acr":{"essential":true,"values":["urn:portero:password"]}}}'},
+    ],
+)
+def test_a_client_can_have_the_person_step_up(changes: dict[str, str]) -> None:
+    """OIDC Core §5.5.1.1, RFC 9470 §5: the password is asked for again, and the code then says so."""
+    server = Server()
+    browser = server.browser()
+    browser.sign_in(browser.authorize())
+    weaker(server, browser)
+    server.clock.advance(50)
+    page = browser.authorize(**changes)
+    code = code_of(server, browser.sign_in(page))
+
+    assert page.status == 200
+    assert (code.acr, code.auth_time) == ("urn:portero:password", server.context.now())
+
+
+def test_without_a_person_a_step_up_is_refused() -> None:
+    """OIDC Core §3.1.2.6: `prompt=none` and a context that needs the person."""
+    server = Server()
+    browser = server.browser()
+    browser.sign_in(browser.authorize())
+    weaker(server, browser)
+    answer = browser.get(authorize_url(prompt="none", acr_values="urn:portero:password"))
+
+    assert answer.answer["error"] == "login_required"
+
+
+def test_a_context_nobody_can_bring_about_is_a_wish_or_an_error() -> None:
+    """Voluntary: a code as good as can be had. Essential: a failed authentication, at the client."""
+    server = Server()
+    browser = server.browser()
+    browser.sign_in(browser.authorize())
+    wished = browser.get(authorize_url(acr_values="urn:unknown"))
+    insisted = browser.get(authorize_url(claims='{"id_token":{"acr":{"essential":true,"value":"urn:unknown"}}}'))
+
+    assert code_of(server, wished).acr == "urn:portero:password"
+    assert insisted.answer["error"] == "unmet_authentication_requirements"
 
 
 def test_signing_in_again_replaces_the_session_of_the_browser() -> None:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from portero.core.errors import RequestError
 from portero.core.oauth.authorization import (
-    MAX_CLAIMS,
     MAX_CLIENT_ID,
     MAX_HINT,
     MAX_NONCE,
     MAX_STATE,
+    PASSWORD_ACR,
     AuthorizationRequest,
     Prompt,
     RedirectedError,
@@ -34,6 +34,7 @@ from portero.core.oauth.authorization import (
     unverified_client_id,
     validate_authorization_request,
 )
+from portero.core.oauth.claims_parameter import MAX_CLAIMS
 from portero.core.oauth.forms import MAX_QUERY_BYTES, Parameters, parse_query
 from portero.core.sessions.records import BrowserSession
 from portero.core.transitions import Client, ClientType, RefreshProfile, RotationPolicy
@@ -286,6 +287,11 @@ REDIRECTED: list[tuple[dict[str, str | None], str]] = [
     ({"claims": '{"id_token":[]}'}, "invalid_request"),
     ({"claims": '{"id_token":{"acr":7}}'}, "invalid_request"),
     ({"claims": '{"id_token":null}'}, "invalid_request"),
+    ({"claims": '{"id_token":{"acr":{"essential":"yes"}}}'}, "invalid_request"),
+    ({"claims": '{"id_token":{"acr":{"values":"urn:a"}}}'}, "invalid_request"),
+    ({"claims": '{"id_token":{"acr":{"values":[7]}}}'}, "invalid_request"),
+    ({"claims": '{"id_token":{"acr":{"value":7}}}'}, "invalid_request"),
+    ({"claims": '{"id_token":{"acr":{"essential":true,"values":["urn:a"]}}}'}, "unmet_authentication_requirements"),
     ({"claims": '{"a":1,"a":2}'}, "invalid_request"),
     ({"claims": '{"id_token":{"sub":{"value":7}}}'}, "invalid_request"),
     ({"claims": '{"a":' * 300 + "1" + "}" * 300}, "invalid_request"),
@@ -401,6 +407,50 @@ def test_a_sign_in_answers_what_it_satisfies(changes: dict[str, str | None], exp
     found = sign_in_suffices(validate(**changes), browser=BROWSER, authenticated=None, now=NOW)
 
     assert expected == found
+
+
+def acr_claim(**entry: object) -> str:
+    return json.dumps({"id_token": {"acr": entry}})
+
+
+@pytest.mark.parametrize(
+    ("acr", "changes", "expected"),
+    [
+        # The password can be asked for: a sign-in of another context does not do.
+        ("urn:other", {"acr_values": PASSWORD_ACR}, False),
+        ("urn:other", {"acr_values": f"urn:unknown {PASSWORD_ACR}"}, False),
+        ("urn:other", {"claims": acr_claim(value=PASSWORD_ACR)}, False),
+        ("urn:other", {"claims": acr_claim(essential=True, values=[PASSWORD_ACR])}, False),
+        # It has what was asked for.
+        (PASSWORD_ACR, {"acr_values": PASSWORD_ACR}, True),
+        (PASSWORD_ACR, {"claims": acr_claim(essential=True, value=PASSWORD_ACR)}, True),
+        ("urn:other", {"acr_values": f"urn:other {PASSWORD_ACR}"}, True),
+        # Asking again would bring nothing better: a wish that cannot be met is not met (OIDC Core §3.1.2.1).
+        ("urn:other", {"acr_values": "urn:unknown"}, True),
+        (PASSWORD_ACR, {"acr_values": "urn:unknown"}, True),
+        (PASSWORD_ACR, {"claims": acr_claim(values=["urn:unknown"])}, True),
+        ("urn:other", {"claims": acr_claim(essential=True)}, True),
+        # What is insisted on counts before what is wished for.
+        ("urn:other", {"acr_values": "urn:other", "claims": acr_claim(essential=True, value=PASSWORD_ACR)}, False),
+    ],
+)
+def test_a_context_that_can_be_had_is_asked_for(acr: str, changes: dict[str, str | None], expected: bool) -> None:
+    """OIDC Core §5.5.1.1, RFC 9470 §5: step up where it helps, and never ask for nothing."""
+    browser = replace(BROWSER, acr=acr)
+    found = sign_in_suffices(validate(**changes), browser=browser, authenticated=None, now=NOW)
+
+    assert found == expected
+
+
+def test_a_wish_waits_with_its_transaction() -> None:
+    """What is kept while the person signs in says the same afterwards; also what an older server kept."""
+    request = validate(claims=acr_claim(essential=True, value=PASSWORD_ACR), acr_values="urn:a")
+    older = json.loads(request_to_json(validate()))
+    del older["essential_acr"]
+
+    assert request_from_json(request_to_json(request)) == request
+    assert request.essential_acr == (PASSWORD_ACR,)
+    assert request_from_json(json.dumps(older)) == validate()
 
 
 @pytest.mark.parametrize("changes", [{"prompt": "login"}, {"max_age": "0"}, {"prompt": "select_account"}])

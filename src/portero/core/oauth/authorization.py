@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from portero.core.errors import RequestError
-from portero.core.jose.strict_json import StrictJsonError, parse_object
+from portero.core.oauth.claims_parameter import ClaimsParameter, parse_claims_parameter
 from portero.core.oauth.errors import invalid_request, on_the_wire
 from portero.core.oauth.forms import Parameters
 from portero.core.oauth.redirect_uris import matches_registered
@@ -34,7 +34,6 @@ MAX_STATE = 4096
 MAX_NONCE = 512
 MAX_HINT = 320
 """Characters: an e-mail address of the greatest length (RFC 5321 §4.5.3.1)."""
-MAX_CLAIMS = 4096
 MAX_TOKENS = 16
 """Members of a space-separated list (`ui_locales`, `acr_values`)."""
 
@@ -99,6 +98,9 @@ class AuthorizationRequest:
     login_hint: str | None = None
     ui_locales: tuple[str, ...] = ()
     acr_values: tuple[str, ...] = ()
+    """Asked for, by the parameter or by `claims`; any of them, or none if none can be had (OIDC Core §3.1.2.1)."""
+    essential_acr: tuple[str, ...] = ()
+    """Insisted on (OIDC Core §5.5.1.1); one of them can be had. Empty: nothing is."""
     claims: str | None = None
     dpop_jkt: str | None = None
     expected_subject: Subject | None = None
@@ -221,8 +223,16 @@ def sign_in_suffices(
         return True
     if Prompt.LOGIN in request.prompt or Prompt.SELECT_ACCOUNT in request.prompt:
         return False
+    if not _context_suffices(request, browser.acr):
+        return False
     # OIDC Core §3.1.2.1: max_age=0 is the same as prompt=login.
     return request.max_age is None or (request.max_age > 0 and now - browser.auth_time <= request.max_age)
+
+
+def _context_suffices(request: AuthorizationRequest, acr: str) -> bool:
+    """Say whether asking again could not bring about a better context than the sign-in has (RFC 9470 §5)."""
+    wanted = request.essential_acr or request.acr_values
+    return not wanted or acr in wanted or not set(wanted).intersection(ACR_VALUES)
 
 
 def refused(request: AuthorizationRequest, error: str, description: str) -> RedirectedError:
@@ -266,8 +276,8 @@ def request_from_json(text: str) -> AuthorizationRequest:
         target["redirect_uri"], response_mode=ResponseMode(target["response_mode"]), state=target["state"]
     )
     members["prompt"] = frozenset(Prompt(value) for value in members["prompt"])
-    for name in ("scope", "resource", "ui_locales", "acr_values"):
-        members[name] = tuple(members[name])
+    for name in ("scope", "resource", "ui_locales", "acr_values", "essential_acr"):
+        members[name] = tuple(members.get(name, ()))
     return AuthorizationRequest(**members)
 
 
@@ -284,6 +294,10 @@ def _validate(parameters: Parameters, *, client: Client, target: ResponseTarget)
     if GrantType.AUTHORIZATION_CODE.value not in client.grant_types:
         raise RequestError("unauthorized_client", "this client may not use authorization codes")
     claims = parameters.get("claims")
+    asked = ClaimsParameter() if claims is None else parse_claims_parameter(claims)
+    if asked.essential_acr and not set(asked.essential_acr).intersection(ACR_VALUES):
+        # OIDC Core §5.5.1.1: "MUST treat that outcome as a failed authentication attempt"; RFC 9470 §5 names the code.
+        raise RequestError("unmet_authentication_requirements", f"acr may be {', '.join(ACR_VALUES)}")
     return AuthorizationRequest(
         client_id=client.client_id,
         target=target,
@@ -295,10 +309,11 @@ def _validate(parameters: Parameters, *, client: Client, target: ResponseTarget)
         max_age=_max_age(parameters),
         login_hint=_bounded(parameters, "login_hint", limit=MAX_HINT),
         ui_locales=tuple(tag for tag in _tokens(parameters, "ui_locales") if _LOCALE.fullmatch(tag)),
-        acr_values=_tokens(parameters, "acr_values"),
+        acr_values=_tokens(parameters, "acr_values") + asked.acr_values,
+        essential_acr=asked.essential_acr,
         claims=claims,
         dpop_jkt=_dpop_jkt(parameters),
-        expected_subject=None if claims is None else _claimed_subject(claims),
+        expected_subject=asked.subject,
     )
 
 
@@ -363,26 +378,6 @@ def _dpop_jkt(parameters: Parameters) -> str | None:
     if value is not None and not _JKT.fullmatch(value):
         raise invalid_request("dpop_jkt must be 43 base64url characters")
     return value
-
-
-def _claimed_subject(claims: str) -> Subject | None:
-    """Check the shape of `claims` (OIDC Core §5.5) and return the `sub` it insists on (§5.5.1), if any."""
-    if len(claims) > MAX_CLAIMS:
-        raise invalid_request("claims is too long")
-    try:
-        members = parse_object(claims.encode())
-    except StrictJsonError:
-        raise invalid_request("claims must be a JSON object") from None
-    for name in ("id_token", "userinfo"):
-        part = members.get(name, {})
-        if not isinstance(part, dict) or not all(entry is None or isinstance(entry, dict) for entry in part.values()):
-            raise invalid_request(f"claims.{name} must map claim names to null or an object")
-    subject = (members.get("id_token", {}).get("sub") or {}).get("value")
-    if subject is None:
-        return None
-    if not isinstance(subject, str):
-        raise invalid_request("claims.id_token.sub.value must be a string")
-    return Subject(subject)
 
 
 def _tokens(parameters: Parameters, name: str) -> tuple[str, ...]:
