@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYOUTS = ("middleware",)
 ENGINES: tuple[str, ...] = ()
 STORES = ("memory",)
-PORTS = (9000, 8101, 8102, 8080)
+PORTS = (9000, 8101, 8102, 8103, 8080)
 READY_WITHIN = 30.0
 
 
@@ -43,7 +43,7 @@ def settings(folder: Path, *, own_ports: bool) -> Settings:
     choice("ENGINE", ENGINES, "")
     store = choice("STORE", STORES, "memory")
     if own_ports:
-        ports = free_ports(4)
+        ports = free_ports(len(PORTS))
     else:
         ports = list(PORTS)
         taken = [str(port) for port in ports if not port_is_free(port)]
@@ -55,7 +55,7 @@ def settings(folder: Path, *, own_ports: bool) -> Settings:
 
 
 def start(shop: Settings, programs: Programs) -> dict[str, Program]:
-    """Start the four programs and wait until all answer."""
+    """Start the five programs and wait until all answer."""
     environment = {"SHOP": shop.dump(), "PYTHONUNBUFFERED": "1"}
 
     def program(name: str) -> Program:
@@ -65,9 +65,9 @@ def start(shop: Settings, programs: Programs) -> dict[str, Program]:
     running = {"authorization": program("authorization"), "page": program("page_server")}
     deadline = time.monotonic() + READY_WITHIN
     running["authorization"].wait_until_answers(f"{shop.issuer}/readyz", within=READY_WITHIN)
-    running["orders"] = program("orders")
-    running["inventory"] = program("inventory")
-    for name, url in (("orders", shop.orders), ("inventory", shop.inventory), ("page", shop.page)):
+    services = {"orders": shop.orders, "inventory": shop.inventory, "shipping": shop.shipping}
+    running |= {name: program(name) for name in services}
+    for name, url in {**services, "page": shop.page}.items():
         running[name].wait_until_answers(f"{url}/readyz", within=max(1.0, deadline - time.monotonic()))
     return running
 
@@ -82,6 +82,7 @@ def announce(shop: Settings) -> None:
         f"  authorization server   {shop.issuer}      devices: {shop.issuer}/account",
         f"  orders (FastAPI)       {shop.orders}",
         f"  inventory (Flask)      {shop.inventory}",
+        f"  shipping (Django)      {shop.shipping}",
         "",
         "  sign in as             " + PEOPLE[0].username.ljust(8) + PEOPLE[0].password,
         *("                         " + one.username.ljust(8) + one.password for one in PEOPLE[1:]),

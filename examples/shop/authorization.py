@@ -6,7 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 
-from examples.shop.settings import CLIENT_ID, FEED_CLIENT_ID, INVENTORY, ORDERS, PEOPLE, Settings
+from examples.shop.settings import CLIENT_ID, FEED_CLIENT_ID, INVENTORY, ORDERS, PEOPLE, SHIPPING, Settings
 from portero.adapters.telemetry.json_log import configure_logging
 from portero.authorization_server.config import load_config
 from portero.authorization_server.context import Context
@@ -25,7 +25,7 @@ from portero.core.transitions import (
 from portero.core.types import ClientId, Secret, Subject
 from portero.testing.shared_clock import SharedClock
 
-SCOPES = ("openid", "profile", "orders:read", "orders:write", "inventory:read")
+SCOPES = ("openid", "profile", "orders:read", "orders:write", "inventory:read", "shipping:read")
 
 
 def write_config(shop: Settings) -> None:
@@ -70,7 +70,7 @@ async def seed(context: Context, shop: Settings) -> None:
         post_logout_redirect_uris=(f"{shop.page}/",),
         grant_types=("authorization_code", "refresh_token"),
         scope=SCOPES,
-        audiences=(ORDERS, INVENTORY),
+        audiences=(ORDERS, INVENTORY, SHIPPING),
         refresh_profile=RefreshProfile.ATTEMPT,
         rotation=RotationPolicy.ALWAYS,
         require_pkce=True,

@@ -16,7 +16,8 @@ const shop = JSON.parse(process.env.SHOP);
 const at = (port) => `http://localhost:${port}`;
 const issuer = at(shop.authorization_port);
 const page_origin = at(shop.page_port);
-const service = { orders: at(shop.orders_port), inventory: at(shop.inventory_port) };
+const service = { orders: at(shop.orders_port), inventory: at(shop.inventory_port), shipping: at(shop.shipping_port) };
+const frameworks = { orders: "FastAPI", inventory: "Flask", shipping: "Django" };
 const ana = { username: "ana", password: "cafe-con-leche" };
 const DEADLINE = 10_000;
 const shots = process.env.SHOTS; // a folder for screenshots, when somebody wants to look
@@ -154,21 +155,23 @@ try {
   await step(3, async () => {
     const [header, payload, signature] = first.access_token.split(".");
     const forged = Buffer.from(JSON.stringify({ ...claimsOf(first.access_token), sub: "root" })).toString("base64url");
-    const status = async (token, name = "orders") =>
+    const status = async (token, name) =>
       (await laptop.context.request.get(`${service[name]}/${name}`, { headers: { Authorization: `Bearer ${token}` } })).status();
-    must((await status(`${header}.${forged}.${signature}`)) === 401, "a forged token was not refused");
-    must((await status(`${header}.${payload}.${"A".repeat(signature.length)}`)) === 401, "a made-up signature was not refused");
-    must((await status(first.id_token ?? "x")) === 401, "an ID token was taken for an access token");
+    for (const name of Object.keys(service)) {
+      must((await status(`${header}.${forged}.${signature}`, name)) === 401, `${name} did not refuse a forged token`);
+      must((await status(`${header}.${payload}.${"A".repeat(signature.length)}`, name)) === 401, `${name} did not refuse a made-up signature`);
+      must((await status(first.id_token ?? "x", name)) === 401, `${name} took an ID token for an access token`);
+    }
     mark = wire.length;
     await page.click("[data-call=refund]");
     const { response } = await exchange(laptop, to(`${service.orders}/orders/1001/refund`, "POST"), mark);
     must(response.status() === 403, `a missing role answered ${response.status()}`);
     must(!wire.slice(mark).some(({ request }) => tokenCall("refresh_token")(request)), "a 403 caused a refresh");
-    return "forged claims, made-up signature and ID token: 401; role missing: 403 insufficient_scope and no refresh";
+    return "forged claims, made-up signature and ID token: 401 at every service; role missing: 403 insufficient_scope and no refresh";
   });
 
   await step(4, async () => {
-    for (const name of ["orders", "inventory"]) {
+    for (const name of Object.keys(service)) {
       mark = wire.length;
       await page.click(`[data-call=${name}]`);
       const { response, body } = await exchange(laptop, to(`${service[name]}/${name}`), mark);
@@ -176,7 +179,7 @@ try {
       must(response.status() === 200 && caller === claimsOf(first.access_token).sub, `${name} answered ${response.status()} to ${caller}`);
     }
     await shot(laptop, "signed-in");
-    return "orders (FastAPI) and inventory (Flask) answered 200 and named the caller";
+    return `${Object.entries(frameworks).map(([name, framework]) => `${name} (${framework})`).join(", ")} answered 200 and named the caller`;
   });
 
   let afterExpiry;
@@ -271,7 +274,7 @@ try {
     must(await page.isVisible("input[name=password]"), "the sign-in page asked for no password: the browser session lived on");
     const kept = await laptop.context.storageState();
     must(!JSON.stringify(kept.origins.filter((one) => one.origin === page_origin)).includes("prt1."), "a refresh token stayed in storage");
-    return `token wiped; sign-in page asks for the password; old access token refused by both services ${within} ms later`;
+    return `token wiped; sign-in page asks for the password; old access token refused by all services ${within} ms later`;
   });
 
   await step(12, async () => {

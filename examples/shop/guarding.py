@@ -1,4 +1,4 @@
-"""What both services have in common: how their Guard is made."""
+"""What the services have in common: how their Guard is made."""
 
 from __future__ import annotations
 

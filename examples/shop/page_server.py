@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from examples.shop.settings import CLIENT_ID, INVENTORY, ORDERS, Settings
+from examples.shop.settings import CLIENT_ID, INVENTORY, ORDERS, SHIPPING, Settings
 from portero.testing.shared_clock import SharedClock
 
 HERE = Path(__file__).resolve().parent
@@ -32,7 +32,8 @@ def app(shop: Settings) -> Starlette:
     clock = SharedClock(shop.clock_file)
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        f"connect-src 'self' {shop.issuer} {shop.orders} {shop.inventory}; base-uri 'none'; frame-ancestors 'none'"
+        f"connect-src 'self' {shop.issuer} {shop.orders} {shop.inventory} {shop.shipping}; "
+        "base-uri 'none'; frame-ancestors 'none'"
     )
 
     async def index(request: Request) -> Response:
@@ -48,6 +49,7 @@ def app(shop: Settings) -> Starlette:
                 "services": {
                     "orders": {"url": shop.orders, "framework": "FastAPI", "audience": ORDERS},
                     "inventory": {"url": shop.inventory, "framework": "Flask", "audience": INVENTORY},
+                    "shipping": {"url": shop.shipping, "framework": "Django", "audience": SHIPPING},
                 },
                 "layout": shop.layout,
                 "store": shop.store,
@@ -84,6 +86,7 @@ def app(shop: Settings) -> Starlette:
             Route("/", index),
             Route("/callback", index),
             Route("/inventory", index),
+            Route("/shipping", index),
             Mount("/", StaticFiles(directory=HERE / "page")),
         ]
     )

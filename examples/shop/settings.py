@@ -10,6 +10,7 @@ from pathlib import Path
 
 ORDERS = "https://shop.example/orders"
 INVENTORY = "https://shop.example/inventory"
+SHIPPING = "https://shop.example/shipping"
 
 CLIENT_ID = "shop-page"
 FEED_CLIENT_ID = "shop-services"
@@ -39,6 +40,7 @@ class Settings:
     authorization_port: int
     orders_port: int
     inventory_port: int
+    shipping_port: int
     page_port: int
     feed_secret: str
     layout: str = "middleware"
@@ -59,6 +61,10 @@ class Settings:
     @property
     def inventory(self) -> str:
         return f"http://localhost:{self.inventory_port}"
+
+    @property
+    def shipping(self) -> str:
+        return f"http://localhost:{self.shipping_port}"
 
     @property
     def path(self) -> Path:

@@ -75,7 +75,7 @@ def test_the_demo_stops_without_leaving_a_process(number: signal.Signals, tmp_pa
     while children_of(str(tmp_path / "demo")) and time.monotonic() < deadline:
         time.sleep(0.05)
 
-    assert len(running) == 4, running
+    assert len(running) == 5, running
     assert children_of(str(tmp_path / "demo")) == []
     if number != signal.SIGKILL:
         assert demo.returncode == 0

@@ -1,5 +1,5 @@
 /**
- * The shop: buttons that call two services through Portero's library, and a diagram of what that did on the wire.
+ * The shop: buttons that call three services through Portero's library, and a diagram of what that did on the wire.
  *
  * All of the OAuth is in the library; what is here is a page. It looks at the wire by standing in front of the global
  * `fetch`, which is also where the demo learns the access token that it shows decoded. A real page would not.
@@ -37,7 +37,7 @@ const portero = createPortero({
   issuer: config.issuer,
   clientId: config.clientId,
   redirectUri: `${location.origin}/callback`,
-  scope: "openid profile orders:read orders:write inventory:read",
+  scope: "openid profile orders:read orders:write inventory:read shipping:read",
   allowedOrigins: services.map(([, service]) => service.url),
 });
 let person = {};
@@ -136,8 +136,8 @@ const url = (service, path) => config.services[service].url + path;
 const calls = {
   orders: () => visit("/", () => call("GET", "orders", "/orders")),
   inventory: () => visit("/inventory", () => call("GET", "inventory", "/inventory")),
-  six: () =>
-    Promise.all([0, 1, 2].flatMap(() => [call("GET", "orders", "/orders"), call("GET", "inventory", "/inventory")])),
+  shipping: () => visit("/shipping", () => call("GET", "shipping", "/shipping")),
+  six: () => Promise.all([0, 1].flatMap(() => services.map(([id]) => call("GET", id, `/${id}`)))),
   refund: () => call("POST", "orders", "/orders/1001/refund", { reason: "demo" }),
 };
 

@@ -2,7 +2,7 @@
 export const texts = {
   en: {
     title: "The shop",
-    subtitle: "One page, two services, one doorman. Watch a token live and die.",
+    subtitle: "One page, three services, one doorman. Watch a token live and die.",
     signIn: "Sign in",
     signOut: "Sign out",
     signedOut: "signed out",
@@ -10,6 +10,7 @@ export const texts = {
     callsTitle: "Call a service",
     callOrders: "My orders",
     callInventory: "Stock",
+    callShipping: "My parcels",
     callSix: "Six calls at once",
     callRefund: "Refund an order",
     meanwhileTitle: "Meanwhile…",
@@ -58,7 +59,7 @@ export const texts = {
   },
   es: {
     title: "La tienda",
-    subtitle: "Una página, dos servicios y un portero. Mirá cómo vive y muere un token.",
+    subtitle: "Una página, tres servicios y un portero. Mirá cómo vive y muere un token.",
     signIn: "Ingresar",
     signOut: "Salir",
     signedOut: "sin sesión",
@@ -66,6 +67,7 @@ export const texts = {
     callsTitle: "Llamar a un servicio",
     callOrders: "Mis pedidos",
     callInventory: "Stock",
+    callShipping: "Mis envíos",
     callSix: "Seis llamadas a la vez",
     callRefund: "Devolver un pedido",
     meanwhileTitle: "Mientras tanto…",
