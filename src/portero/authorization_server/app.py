@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -18,7 +19,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portero.adapters.keys.secrets_file import Secrets, make_secrets, open_secrets
 from portero.adapters.passwords.argon2 import Argon2PasswordHasher
@@ -31,6 +32,7 @@ from portero.authorization_server.config import MEMORY, Config, check_config
 from portero.authorization_server.context import Context
 from portero.authorization_server.edge import Edge
 from portero.authorization_server.endpoints import routes
+from portero.authorization_server.endpoints.exchange import Endpoint
 from portero.authorization_server.endpoints.feed_metrics import feed_metrics
 from portero.authorization_server.endpoints.hub import Hub
 from portero.authorization_server.endpoints.responses import Answer, not_found, problem
@@ -118,7 +120,27 @@ def create_app(context: Context) -> Edge:
 
 
 class _Application(Starlette):
-    """Starlette without its own answer to unexpected errors, which is plain text and comes before ours (`edge`)."""
+    """Starlette without its own answer to unexpected errors, which is plain text and comes before ours (`edge`).
+
+    Protocol endpoints (`exchange.Endpoint`) need neither its router, which tries route after route, nor its layers:
+    their fixed paths are looked up.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope.get("root_path"):
+            endpoint = self._endpoints.get(scope["path"])
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+    @cached_property
+    def _endpoints(self) -> dict[str, Endpoint]:
+        found: dict[str, Endpoint] = {}
+        for route in self.routes:
+            if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors:
+                found.setdefault(route.path, route.endpoint)
+        return found
 
     def build_middleware_stack(self) -> ASGIApp:
         return ExceptionMiddleware(self.router, handlers=self.exception_handlers)

@@ -25,6 +25,7 @@ from portero.core.errors import RequestError, Unavailable
 from portero.ports import Clock, Random
 
 _Header = tuple[bytes, bytes]
+_IDS_AT_ONCE = 64
 
 
 class Edge:
@@ -53,6 +54,7 @@ class Edge:
         self._access_log = access_log
         self._ending = ending
         self._streams: set[asyncio.Task[None]] = set()
+        self._request_ids: list[str] = []
 
     def end_streams(self) -> None:
         """End the open event streams and long polls: a stop would wait for them."""
@@ -67,7 +69,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began = self._clock.monotonic()
-        request_id = self._random.bytes(8).hex()
+        request_id = self._request_id()
         scope.setdefault("state", {})["request_id"] = request_id
         outgoing = _Outgoing(send, extra=(*self._headers, (b"x-request-id", request_id.encode())), edge=self)
         try:
@@ -92,6 +94,13 @@ class Edge:
             fields = {"method": scope["method"], "path": scope["path"], "status": outgoing.status}
             log("request", {**fields, "milliseconds": milliseconds, "request_id": request_id})
 
+    def _request_id(self) -> str:
+        """16 random characters. Drawn for many requests at once: a system call lets the other threads in."""
+        if not self._request_ids:
+            drawn = self._random.bytes(8 * _IDS_AT_ONCE).hex()
+            self._request_ids = [drawn[start : start + 16] for start in range(0, len(drawn), 16)]
+        return self._request_ids.pop()
+
     def stream_began(self) -> None:
         """Remember that the running task serves an event stream."""
         self._streams.add(_this_task())
@@ -113,11 +122,13 @@ class _Outgoing:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message["headers"]
-            present = {name for name, _ in headers}
-            message["headers"] = [*headers, *(each for each in self._extra if each[0] not in present)]
-            if any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers):
-                self.is_stream = True
-                self._edge.stream_began()
+            present = set()
+            for name, value in headers:
+                present.add(name)
+                if name == b"content-type" and value.startswith(b"text/event-stream"):
+                    self.is_stream = True
+                    self._edge.stream_began()
+            message["headers"] = [*headers, *[each for each in self._extra if each[0] not in present]]
         await self._send(message)
 
 

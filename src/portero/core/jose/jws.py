@@ -99,9 +99,18 @@ def sign_compact(header: Mapping[str, Any], payload: bytes, key: PrivateKey) -> 
         raise ValueError("alg and kid are the key's")
     if "crit" in header or "b64" in header:
         raise ValueError("crit and b64 are not supported")
-    encoded_header = encode(orjson.dumps({"alg": key.alg, "kid": key.kid, **header}))
+    if len(header) == 1 and isinstance(typ := header.get("typ"), str):
+        encoded_header = _header_with_typ(key.alg, key.kid, typ)
+    else:
+        encoded_header = encode(orjson.dumps({"alg": key.alg, "kid": key.kid, **header}))
     signing_input = f"{encoded_header}.{encode(payload)}"
     return f"{signing_input}.{encode(key.sign(signing_input.encode('ascii')))}"
+
+
+@lru_cache(maxsize=64)
+def _header_with_typ(alg: str, kid: str, typ: str) -> str:
+    # What a server signs has few different headers, and they come with every token.
+    return encode(orjson.dumps({"alg": alg, "kid": kid, "typ": typ}))
 
 
 def verify_compact(
