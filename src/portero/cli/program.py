@@ -58,7 +58,9 @@ COMMANDS = {
     "client": ("clients", "Applications that ask for tokens: add, list, disable, enable."),
     "sessions": ("sessions", "Who is signed in where: list, end."),
     "audit": ("audit", "What happened, the newest first."),
+    "feed": ("feed", "What was taken back: status; take one token back."),
     "keys": ("keys", "Signing keys and secrets: list, rotate."),
+    "manifest": ("manifest", "Routes and what they require: check, explain, schema."),
     "doctor": ("doctor", "Check a configuration from end to end, and say how to mend it."),
 }
 

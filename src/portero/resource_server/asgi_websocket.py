@@ -47,6 +47,11 @@ async def guard_websocket(
         await connection.settle()
 
 
+async def refuse_websocket(scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, guard: Guard) -> None:
+    """Refuse a handshake before any token was looked for: the HTTP status, where the server can send one."""
+    await _refuse(scope, receive, send, refusal, guard=guard, by_subprotocol=False)
+
+
 async def admit_websocket(guard: Guard, scope: Scope, requirement: Requirement) -> tuple[Principal | Refusal, bool]:
     """Check the handshake's token; also answers whether it came as a subprotocol.
 

@@ -40,6 +40,8 @@ class ManifestFeed:
     secret_env: str
     stale_after: timedelta = timedelta(seconds=10)
     start: str = "wait"
+    line: int = field(default=0, compare=False)
+    """Where `secret_env` stands."""
 
 
 @dataclass(frozen=True, slots=True)

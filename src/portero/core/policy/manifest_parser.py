@@ -50,7 +50,7 @@ def parse_manifest(text: str, *, file: str) -> Manifest:
         ManifestError: something is wrong; nothing of it is used.
     """
     values, places = read_document(text, file=file)
-    issuers = {name: _issuer(name, table) for name, table in values["issuers"].items()}
+    issuers = {name: _issuer(name, table, places) for name, table in values["issuers"].items()}
     services = {
         name: _service(name, table, issuers=issuers, places=places) for name, table in values["services"].items()
     }
@@ -71,9 +71,12 @@ def parse_manifest(text: str, *, file: str) -> Manifest:
     return manifest
 
 
-def _issuer(name: str, table: Mapping[str, Any]) -> ManifestIssuer:
+def _issuer(name: str, table: Mapping[str, Any], places: Places) -> ManifestIssuer:
     feed = table["revocation"]
-    return ManifestIssuer(name=name, **{**table, "revocation": None if feed is None else ManifestFeed(**feed)})
+    line = places.line(("issuers", name, "revocation", "secret_env"))
+    return ManifestIssuer(
+        name=name, **{**table, "revocation": None if feed is None else ManifestFeed(**feed, line=line)}
+    )
 
 
 def _service(name: str, table: Mapping[str, Any], *, issuers: Mapping[str, ManifestIssuer], places: Places) -> Service:

@@ -1,0 +1,91 @@
+"""A Guard made of what the manifest says about one service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any, cast
+
+from portero.core.policy.manifest import Manifest, ManifestIssuer, Service
+from portero.core.policy.manifest_reader import ManifestError, Problem
+from portero.core.policy.requirement import Requirement
+from portero.core.types import Secret
+from portero.resource_server.guard import Guard
+from portero.resource_server.issuers import FeedStart, RevocationFeed, TrustedIssuer
+from portero.resource_server.required import Required
+
+
+def guard_of(
+    manifest: Manifest, service: Service, environ: Mapping[str, str], *, file: str = "portero.toml", **options: Any
+) -> Guard:
+    """Make the Guard of one service.
+
+    Raises:
+        ConfigurationError: a secret is not in the environment, or the Guard does not take a value.
+    """
+    return Guard(
+        issuers=[_trusted(manifest.issuers[name], environ, file=file) for name in service.issuers],
+        audience=service.audience,
+        revocation=None,  # each issuer says its own
+        cors_origins=service.cors_origins,
+        cors_credentials=service.cors_credentials,
+        leeway=manifest.leeway,
+        role_scopes=manifest.roles,
+        **options,
+    )
+
+
+def what_makes(manifest: Manifest, service: Service) -> tuple[object, ...]:
+    """All that `guard_of` reads: while it is equal, so is the Guard."""
+    return (
+        tuple(manifest.issuers[name] for name in service.issuers),
+        manifest.roles,
+        manifest.leeway,
+        service.audience,
+        service.cors_origins,
+        service.cors_credentials,
+    )
+
+
+def as_written(requirement: Requirement) -> Required:
+    """The arguments of `requires` that make this requirement."""
+    given: dict[str, Any] = {
+        one.name: getattr(requirement, one.name) for one in fields(requirement) if one.name != "is_plain"
+    }
+    age = requirement.max_auth_age
+    given["max_auth_age"] = None if age is None else timedelta(seconds=age)
+    return cast("Required", {name: value for name, value in given.items() if value is not None})
+
+
+def _trusted(issuer: ManifestIssuer, environ: Mapping[str, str], *, file: str) -> TrustedIssuer:
+    feed = issuer.revocation
+    followed: RevocationFeed | None = None
+    if feed is not None:
+        secret = environ.get(feed.secret_env, "")
+        if not secret:
+            key = f"issuers.{issuer.name}.revocation.secret_env"
+            expected = "names an environment variable that must be set, and is not"
+            raise ManifestError(file, [Problem(feed.line, key, feed.secret_env, expected)])
+        followed = RevocationFeed(
+            client_id=feed.client_id,
+            client_secret=Secret(secret),
+            stale_after=feed.stale_after,
+            start=FeedStart(feed.start),
+        )
+    return TrustedIssuer(
+        issuer.issuer,
+        revocation=followed,
+        algorithms=issuer.algorithms,
+        audience=issuer.audience,
+        jwks_uri=issuer.jwks_uri,
+        roles_claim=issuer.roles,
+        client_id_claim=issuer.client_id_claim,
+        jti_claim=issuer.jti_claim,
+        scope_claim=issuer.scope_claim,
+        required_claims=issuer.required_claims,
+        insecure_accept_typ_jwt=issuer.insecure_accept_typ_jwt,
+        insecure_accept_missing_typ=issuer.insecure_accept_missing_typ,
+        insecure_optional_claims=frozenset(issuer.insecure_optional_claims),
+        insecure_accept_scope_list=issuer.insecure_accept_scope_list,
+    )
