@@ -123,6 +123,8 @@ async def _router_refused(request: Request, error: Exception) -> Response:
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         allow = ", ".join(sorted(_methods_of(request)))
         headers = ((b"allow", allow.encode("ascii")),)
+        if request.method == "OPTIONS":
+            return _response(Answer(HTTPStatus.NO_CONTENT, headers))
         return _response(problem(status, detail=f"this resource knows {allow}", headers=headers))
     detail = "there is nothing here" if status is HTTPStatus.NOT_FOUND else "the request cannot be read"
     return _response(problem(status, detail=detail))

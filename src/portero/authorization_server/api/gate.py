@@ -37,8 +37,10 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        origin = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None)
-        if scope["method"] == "OPTIONS":
+        sent = dict(scope["headers"])
+        origin = sent[b"origin"].decode("latin-1") if b"origin" in sent else None
+        # A preflight (Fetch §3.2.2) is about all of the API, and loads nothing; other OPTIONS are about one resource.
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in sent:
             answer = await preflight(Audience.REGISTERED, origin=origin, allow=METHODS, clients=self._clients)
             await send_answer(send, answer, method="OPTIONS")
             return
