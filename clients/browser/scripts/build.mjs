@@ -20,7 +20,6 @@ const signInApart = {
 };
 
 export async function bundle() {
-  rmSync(`${root}dist`, { recursive: true, force: true });
   await build({
     absWorkingDir: root,
     entryPoints: entries,
@@ -38,6 +37,7 @@ export async function bundle() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  rmSync(`${root}dist`, { recursive: true, force: true });
   await bundle();
   execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", root, "--emitDeclarationOnly"], { stdio: "inherit" });
   await import("./size.mjs");

@@ -34,6 +34,8 @@ export interface ErrorDetails {
   readonly acrValues?: string | undefined;
   /** Seconds, as the challenge wrote them. */
   readonly maxAge?: string | undefined;
+  /** What was refused, to be sent again after the sign-in. */
+  readonly request?: Request | undefined;
 }
 
 /** `name` is the code in camel case: `NotReplayableError`, `LoginLoopError`. */
@@ -44,6 +46,7 @@ export class PorteroError extends Error implements ErrorDetails {
   declare readonly response?: Response | undefined;
   declare readonly acrValues?: string | undefined;
   declare readonly maxAge?: string | undefined;
+  declare readonly request?: Request | undefined;
 
   constructor(code: ErrorCode, reason: string, details?: ErrorDetails) {
     super(`${code}: ${reason}`);

@@ -14,7 +14,7 @@ import type { Session, TokenInfo } from "./session/session.ts";
 import type { Ask, Call, SentError, SentResponse, ToPage, ToWorker } from "./worker-protocol.ts";
 
 /** What can be sent to a worker. Storage is memory: the worker's own, gone with the page. */
-export interface WorkerConfig extends Omit<PorteroConfig, "storage" | "transport" | "environment"> {
+export interface WorkerConfig extends Omit<PorteroConfig, "storage" | "transport" | "environment" | "keepRequestOverStepUp"> {
   /** Bind the tokens to a key that cannot be exported (RFC 9449). Default: true. */
   readonly dpop?: boolean;
 }

@@ -1,6 +1,6 @@
 /** Base64url without padding (RFC 4648 §5), and the random and hashed values made of it. */
 
-/** Of a few bytes: random values, digests, signatures. */
+/** Of no more than 64 kB. */
 export function encodeBase64url(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }

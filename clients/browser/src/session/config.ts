@@ -22,6 +22,11 @@ export interface PorteroConfig {
   readonly defaultReturnTo?: string;
   /** Repeat POST, PUT, PATCH and DELETE after a 401 *without* a challenge too. Only if your servers never act before such a 401. */
   readonly replayUnsafe?: boolean;
+  /**
+   * Keep a request that needs a step-up (RFC 9470) over the redirect, in the storage that keeps the sign-in attempt, up to
+   * 64 kB. `handleCallback` gives it back. Default: false; its body may be something that should not lie there.
+   */
+  readonly keepRequestOverStepUp?: boolean;
   /** A name for one of several accounts in one browser. They know nothing of each other. */
   readonly account?: string;
   /** Default: Bearer. DPoP (RFC 9449) is in `@portero/browser/dpop`. */

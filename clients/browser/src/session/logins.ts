@@ -12,6 +12,16 @@ export interface Login {
   readonly returnTo: string;
   readonly redirectUri: string;
   readonly at: number;
+  readonly request?: KeptRequest | undefined;
+}
+
+/** A request on paper. */
+export interface KeptRequest {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: readonly (readonly [string, string])[];
+  /** Base64url; null for none. */
+  readonly body: string | null;
 }
 
 const KEEP_MS = 3600 * 1000;

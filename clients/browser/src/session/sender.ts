@@ -38,7 +38,7 @@ export function senderOf(core: Core, refresher: Refresher): Send {
     const said = error ?? "none";
     core.step("request.unauthorized", said, href);
     if (error === "insufficient_user_authentication") {
-      throw new PorteroError("step_up_required", error, { acrValues, maxAge });
+      throw new PorteroError("step_up_required", error, { acrValues, maxAge, request: replay.attempt() });
     }
     // RFC 6750 §3.1: only `invalid_token` (or nothing said) is cured by another token.
     if (error !== undefined && error !== "invalid_token") return response;

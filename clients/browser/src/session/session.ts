@@ -8,7 +8,7 @@ import type { State } from "./machine.ts";
 import { refresherOf } from "./refresher.ts";
 import type { FetchInit } from "./replay.ts";
 import { senderOf } from "./sender.ts";
-import type { Fail } from "./sign-in.ts";
+import type { Fail, LeaveOptions, Returned } from "./sign-in.ts";
 import { tabsOf } from "./tabs.ts";
 import { unverifiedClaims } from "./tokens.ts";
 
@@ -47,7 +47,7 @@ export interface Session {
    *
    * When it throws, no session has begun, and `signIn()` is the way on.
    */
-  handleCallback(href?: string): Promise<{ readonly returnTo: string } | null>;
+  handleCallback(href?: string): Promise<Returned | null>;
   /**
    * Like the global `fetch`, with the token for the allowed origins, and a refresh and one repetition when it is needed.
    *
@@ -76,7 +76,7 @@ export function sessionOf(config: PorteroConfig): Session {
   const refresher = refresherOf(core);
   const send = senderOf(core, refresher);
   const tabs = tabsOf(core, heard);
-  const callbacks = new Map<string, Promise<{ readonly returnTo: string }>>();
+  const callbacks = new Map<string, Promise<Returned>>();
   let leaving: Promise<void> | undefined;
 
   const { on } = environment;
@@ -132,10 +132,10 @@ export function sessionOf(config: PorteroConfig): Session {
       try {
         return await send(input, init, callbacks.values());
       } catch (error) {
-        const { code, reason, acrValues, maxAge } = error as PorteroError;
+        const { code, reason } = error as PorteroError;
         // Whoever signed out by hand is not sent to sign in again.
         const wanted = code === "step_up_required" || (code === "sign_in_required" && reason !== "user");
-        if (wanted && (config.autoSignIn ?? true) && core.state !== "disposed") await go({ acrValues, maxAge }, true);
+        if (wanted && (config.autoSignIn ?? true) && core.state !== "disposed") await go(error as PorteroError, true);
         throw error;
       }
     },
@@ -170,7 +170,7 @@ export function sessionOf(config: PorteroConfig): Session {
   };
   return session;
 
-  function go(options: SignInOptions, automatic?: boolean): Promise<void> {
+  function go(options: LeaveOptions, automatic?: boolean): Promise<void> {
     core.transition("sign_in", automatic ? "automatic" : "asked");
     return (leaving ??= orStay(signInPart().then(({ leave }) => leave(core, fail, options, automatic))));
   }

@@ -1,11 +1,11 @@
 /** The way to the authorization server and back. Loaded when it is needed: a page that is signed in never does. */
 import type { ErrorCode } from "../errors.ts";
 import { authorizationUrl, processAuthorizationResponse } from "../protocol/authorization.ts";
-import { randomText } from "../protocol/base64url.ts";
+import { decodeBase64url, encodeBase64url, randomText } from "../protocol/base64url.ts";
 import { codeRequest } from "../protocol/code.ts";
 import type { Grant } from "../protocol/token.ts";
 import type { Core } from "./core.ts";
-import { pageLogins, pageRedirects, type Login } from "./logins.ts";
+import { pageLogins, pageRedirects, type KeptRequest, type Login } from "./logins.ts";
 import { safeReturnTo } from "./return-to.ts";
 import type { SignInOptions } from "./session.ts";
 import { unverifiedClaims, wall } from "./tokens.ts";
@@ -13,11 +13,22 @@ import { unverifiedClaims, wall } from "./tokens.ts";
 /** Makes the error. Handed in, so that there is one class of errors and this part stays a file of its own. */
 export type Fail = (code: ErrorCode, reason: string) => Error;
 
+/** How one comes back. */
+export interface Returned {
+  readonly returnTo: string;
+  /** What needed the step-up. It was refused before anything was done; hand it to `fetch`. */
+  readonly request?: Request;
+}
+
+export type LeaveOptions = SignInOptions & { readonly request?: Request | undefined };
+
+/** Bytes. */
+const LARGEST_KEPT = 65_536;
 const LOOP_WINDOW_MS = 60_000;
 const ANSWER = ["code", "state", "iss", "error", "error_description", "error_uri", "session_state"];
 
 /** Leave for the sign-in page. `automatic`: nobody asked for it, so it might be a loop. */
-export async function leave(core: Core, fail: Fail, { returnTo, ...options }: SignInOptions, automatic?: boolean): Promise<void> {
+export async function leave(core: Core, fail: Fail, { returnTo, request, ...options }: LeaveOptions, automatic?: boolean): Promise<void> {
   const { config, environment } = core;
   if (automatic) await countAutomatic(core, fail);
   const base = environment.href();
@@ -28,6 +39,7 @@ export async function leave(core: Core, fail: Fail, { returnTo, ...options }: Si
     returnTo: safeReturnTo(returnTo ?? base, base, config.defaultReturnTo),
     redirectUri: config.redirectUri,
     at: wall(),
+    request: config.keepRequestOverStepUp ? await kept(request) : undefined,
   };
   const url = await authorizationUrl(await core.metadata(), {
     ...options,
@@ -51,7 +63,7 @@ export async function countAutomatic({ environment, prefix }: Pick<Core, "enviro
 }
 
 /** Turn the answer in this address into tokens. */
-export async function exchange(core: Core, fail: Fail, url: URL): Promise<{ readonly returnTo: string }> {
+export async function exchange(core: Core, fail: Fail, url: URL): Promise<Returned> {
   const { config, environment, era } = core;
   const login = await (environment.logins ?? pageLogins).take(core.prefix, url.searchParams.get("state")!);
   // First of all: out of the address bar, so that no reload, no bookmark and no Referer repeats the code.
@@ -73,7 +85,20 @@ export async function exchange(core: Core, fail: Fail, url: URL): Promise<{ read
   const { sub } = core.keep(grant, randomText(16), sentAt);
   core.transition("code_exchanged", before !== undefined && before !== sub ? "another user" : "callback");
   core.tell({ kind: "signed_in", sub });
-  return { returnTo: login.returnTo };
+  return { returnTo: login.returnTo, ...(login.request ? { request: unkept(login.request) } : {}) };
+}
+
+/** A stream that was sent is gone, and a large body is not worth the storage. */
+async function kept(request: Request | undefined): Promise<KeptRequest | undefined> {
+  if (!request || request.bodyUsed) return undefined;
+  const bytes = new Uint8Array(await request.clone().arrayBuffer());
+  if (bytes.length > LARGEST_KEPT) return undefined;
+  const { url, method, headers, body } = request;
+  return { url, method, headers: [...headers], body: body && encodeBase64url(bytes) };
+}
+
+function unkept({ url, method, headers, body }: KeptRequest): Request {
+  return new Request(url, { method, headers: headers as [string, string][], body: body === null ? null : decodeBase64url(body) });
 }
 
 async function redeem(core: Core, fail: Fail, url: URL, { codeVerifier, redirectUri, nonce }: Login): Promise<Grant> {

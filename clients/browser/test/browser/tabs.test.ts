@@ -50,6 +50,24 @@ scenario("[17] ten tabs of one login whose token comes near its end together are
   assert.equal(1, world.server.refreshes().length);
 });
 
+scenario("[32] a tab whose process does not see yet what another has stored waits until it does, and asks nobody", async (world) => {
+  const [first, second] = await tabs(world, 2, { ...LOCAL, limits: { lock: 5000 } });
+  await second!.evaluate(() => {
+    const key = Object.keys(localStorage).find((name) => name.endsWith("|tokens"))!;
+    const old = localStorage.getItem(key);
+    const { getItem } = Storage.prototype;
+    let reads = 30;
+    Storage.prototype.getItem = function (name) {
+      return name === key && reads-- > 0 ? old : getItem.call(this, name);
+    };
+  });
+  world.server.advance(301);
+  assert.equal(200, await world.call(first!, "/orders"));
+
+  assert.equal(200, await world.call(second!, "/orders"));
+  assert.equal(1, world.server.refreshes().length);
+});
+
 const withoutLocks: readonly (readonly [string, (page: Page) => Promise<unknown>])[] = [
   ["absent", (page) => page.addInitScript(() => Object.defineProperty(navigator, "locks", { value: undefined }))],
   ["denied", (page) => page.addInitScript(() => Object.defineProperty(navigator, "locks", { value: { request: () => Promise.reject(new Error("denied")) } }))],

@@ -31,6 +31,8 @@ export class Api {
   /** Answers of these paths wait for the promise. */
   readonly holds = new Map<string, Promise<unknown>>();
   readonly redirects = new Map<string, string>();
+  /** Paths that ask for a sign-in that asked for this `acr_values`; the authorization server says who had one. */
+  readonly stepUps = new Map<string, string>();
   dpopNonce: string | null = null;
 
   /** `http2`: over TLS, which is what browsers ask for before they send a stream. */
@@ -99,6 +101,10 @@ export class Api {
     const record = this.#authorizationServer.accessTokens.get(token!);
     if (!record || record.family.ended || record.exp <= this.#authorizationServer.now()) {
       return 'Bearer error="invalid_token", error_description="expired"';
+    }
+    const wanted = this.stepUps.get(call.path);
+    if (wanted && !this.#authorizationServer.authorizations.some((query) => query.get("acr_values") === wanted)) {
+      return `Bearer error="insufficient_user_authentication", acr_values="${wanted}", max_age="300"`;
     }
     if (scheme === "DPoP") {
       const proof = call.headers["dpop"] as string | undefined;
