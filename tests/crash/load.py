@@ -66,6 +66,8 @@ class Device:
         met = await asyncio.gather(*(send(form) for _ in range(tabs)), return_exceptions=True)
         answered = False
         for answer in met:
+            if isinstance(answer, httpx2.ReadTimeout):
+                self.tally.broken.append("a request was left without an answer by a server that runs")
             if isinstance(answer, httpx2.TransportError):
                 continue
             if isinstance(answer, BaseException):

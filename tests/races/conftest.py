@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from portero.testing.postgresql import PostgresServer, running_postgres
+from tests.authorization_server.back_channel import BackChannel
 from tests.races.fleet import Fleet
+
+
+@pytest.fixture
+def server() -> Iterator[BackChannel]:
+    """One server in memory, with a clock that is told the time."""
+    with asyncio.Runner() as runner:
+        yield BackChannel(runner)
 
 
 @pytest.fixture(scope="session")
