@@ -47,7 +47,7 @@ def test_help_names_every_command_and_loads_none() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
-    for name in ("serve", "demo", "user", "client", "sessions", "keys", "doctor"):
+    for name in ("serve", "demo", "user", "client", "sessions", "feed", "keys", "doctor"):
         assert f"\n  {name} " in done.stdout
 
 

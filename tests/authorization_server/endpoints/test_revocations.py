@@ -297,6 +297,23 @@ def test_no_heartbeat_while_the_store_is_away(server: BackChannel) -> None:
     assert before == after
 
 
+def test_many_entries_at_once_come_whole_and_in_order(server: BackChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers at the same place share one write, of a bounded size, however many entries there are."""
+    monkeypatch.setattr(hub_module, "JOINED_ENTRIES", 3)
+    token = server.guard_token()
+    cursor = snapshot(server, token)["cursor"]
+    names = [f"s{number}" for number in range(10)]
+
+    async def scenario() -> list[list[str]]:
+        async with stream(server, token, cursor) as one, stream(server, token, cursor) as other:
+            await one.until(1, "heartbeat")
+            await other.until(1, "heartbeat")
+            await revoke(server, *names)
+            return [[entry["what"]["sid"] for entry in await reader.until(10)] for reader in (one, other)]
+
+    assert server.run(scenario()) == [names, names]
+
+
 async def revoke_quietly(server: BackChannel) -> None:
     """Commit behind the back of the interrupted store: the wake-up comes, the reading fails."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from portero.core.events import EventName
+from portero.core.outbox_records import Notice
 from portero.core.revocation.entry import Revocation, RevokedKind
 from portero.core.sessions.ending import (
     decide_end_session,
@@ -26,6 +27,7 @@ from portero.core.transitions import (
     ClientAggregate,
     Delete,
     FamilyAggregate,
+    Notify,
     Put,
     Revoke,
     SessionAggregate,
@@ -62,15 +64,16 @@ def removed(writes: tuple[Write, ...]) -> list[Digest]:
     return [w.key.id_digest for w in writes if isinstance(w, Delete) and isinstance(w.key, BrowserKey)]
 
 
-def test_an_end_is_four_writes_in_one_commit() -> None:
-    """Session, browser session, feed, audit: none without the others."""
-    ended, browser_gone, revoke, audit = end_device_session(session("s"), reason=EndReason.SIGNED_OUT, **ENDS)
+def test_an_end_is_five_writes_in_one_commit() -> None:
+    """Session, browser session, feed, notice, audit: none without the others."""
+    ended, browser_gone, revoke, notify, audit = end_device_session(session("s"), reason=EndReason.SIGNED_OUT, **ENDS)
 
     assert isinstance(ended, Put)
     assert isinstance(ended.record, DeviceSession)
     assert (ended.record.status, ended.record.end_reason) == (SessionStatus.ENDED, EndReason.SIGNED_OUT)
     assert browser_gone == Delete(BrowserKey(LAPTOP))
     assert revoke == Revoke(Revocation(ISS, RevokedKind.SESSION, "s", NOW, at(360)))
+    assert notify == Notify(Notice(Sid("s"), USER.subject, PAGE.client_id, EndReason.SIGNED_OUT, NOW))
     assert isinstance(audit, Audit)
     assert (audit.event.name, audit.event.fields) == (EventName.SIGNED_OUT, {"reason": "signed_out"})
 

@@ -24,7 +24,17 @@ from portero.core.sessions.refresh_outcome import (
 )
 from portero.core.sessions.refresh_table import Proof, Standing
 from portero.core.tokens.refresh_token import MAX_GENERATION, RefreshToken
-from portero.core.transitions import Audit, BrowserKey, Decision, Delete, FamilyAggregate, Put, Revoke, RotationPolicy
+from portero.core.transitions import (
+    Audit,
+    BrowserKey,
+    Decision,
+    Delete,
+    FamilyAggregate,
+    Notify,
+    Put,
+    Revoke,
+    RotationPolicy,
+)
 from portero.core.types import ClientId, NumericDate, Secret, Subject
 from tests.core.sessions.worlds import BROWSER, HONEST, NOW, OTHER, RULES, USER, World, at, fresh, world
 
@@ -262,14 +272,14 @@ def test_a_bound_family_never_calls_it_theft() -> None:
 
 
 def test_reuse_ends_one_device_and_enters_the_feed() -> None:
-    """Session, browser session, feed entry and audit event stand in one commit."""
+    """Session, browser session, feed entry, notice and audit event stand in one commit."""
     made = always(Profile.ATTEMPT)
     rotated = made.refresh(made.token)
     assert isinstance(rotated.result, Rotated)
 
     decision = made.refresh(made.token, after=11, attempt=OTHER)
 
-    ended, browser, revoke, audit = decision.writes
+    ended, browser, revoke, notify, audit = decision.writes
     assert isinstance(ended, Put)
     assert made.session.status is SessionStatus.ENDED
     assert made.session.end_reason is EndReason.REFRESH_REUSED
@@ -277,6 +287,8 @@ def test_reuse_ends_one_device_and_enters_the_feed() -> None:
     assert isinstance(revoke, Revoke)
     assert (revoke.revocation.kind, revoke.revocation.value) == (RevokedKind.SESSION, made.session.sid)
     assert revoke.revocation.until == rotated.result.exp + RULES.leeway
+    assert isinstance(notify, Notify)
+    assert notify.notice.sid == made.session.sid
     assert isinstance(audit, Audit)
     assert audit.event.name is EventName.REFRESH_REUSED
 

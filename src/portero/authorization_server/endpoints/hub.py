@@ -26,6 +26,8 @@ from portero.ports import Clock, Store
 
 RING_ENTRIES = 5000
 """Rendered entries kept in memory (about 500 bytes each), shared by all subscribers."""
+JOINED_ENTRIES = 500
+"""Entries of one write to a subscriber: about 100 kB."""
 PAGE = 2000
 """Entries of one read of the store."""
 SNAPSHOT_VALIDITY = 1.0
@@ -50,6 +52,16 @@ class Rendered:
     """JSON."""
     event: bytes
     """The same as a server-sent event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Successive entries as server-sent events, joined once for every reader that stands before them."""
+
+    n: int
+    """Where a reader stands after them."""
+    events: bytes
+    """Empty: there is nothing new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,8 @@ class Hub:
         self._store = store
         self._clock = clock
         self._ring: deque[Rendered] = deque(maxlen=RING_ENTRIES)
+        self._joined: dict[int, Joined] = {}
+        """By the `n` they follow; good until the ring changes."""
         self._floor = 0
         """Every entry with `n` above it, up to the head, is in the ring or no longer live."""
         self._state: State | None = None
@@ -156,17 +170,24 @@ class Hub:
         if self._news is not None and not self._closing:
             await self._news.wait()
 
-    def recent(self, after: int) -> Sequence[Rendered] | None:
-        """Return the entries with `n > after`, or None where the ring no longer reaches back that far."""
+    def recent(self, after: int) -> Joined | None:
+        """Return the entries with `n > after`, at most `JOINED_ENTRIES`; None where the ring does not reach back.
+
+        Readers that stand at the same place, which is most of them, share the bytes.
+        """
         if after < self._floor:
             return None
-        found: list[Rendered] = []
-        for rendered in reversed(self._ring):
-            if rendered.n <= after:
-                break
-            found.append(rendered)
-        found.reverse()
-        return found
+        joined = self._joined.get(after)
+        if joined is None:
+            found: list[Rendered] = []
+            for rendered in reversed(self._ring):
+                if rendered.n <= after:
+                    break
+                found.append(rendered)
+            found = found[: -JOINED_ENTRIES - 1 : -1]
+            joined = Joined(found[-1].n if found else after, b"".join([rendered.event for rendered in found]))
+            self._joined[after] = joined
+        return joined
 
     async def stored(self, cursor: Cursor) -> tuple[Cursor, Sequence[Rendered]]:
         """Read one page of live entries after the cursor from the store, for a reader the ring does not serve.
@@ -259,9 +280,11 @@ class Hub:
 
     def _start_at(self, page: FeedSlice) -> None:
         self._ring.clear()
+        self._joined.clear()
         self._floor = page.head
 
     def _append(self, page: FeedSlice) -> None:
+        self._joined.clear()
         for entry in page.entries:
             if len(self._ring) == RING_ENTRIES:
                 self._floor = self._ring[0].n

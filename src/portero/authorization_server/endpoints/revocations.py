@@ -120,10 +120,11 @@ class Revocations:
                     except UnknownCursor:
                         return
                     continue
-                if recent:
-                    cursor, page = Cursor(cursor.epoch, recent[-1].n), recent
-                    continue
                 page = ()
+                if recent.events:
+                    cursor = Cursor(cursor.epoch, recent.n)
+                    yield recent.events
+                    continue
                 if state is not None:
                     if state.cursor.epoch != cursor.epoch:
                         return

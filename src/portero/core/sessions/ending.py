@@ -2,7 +2,8 @@
 
 Ending a device session ends its families (a family is over when its session is) and the browser session it
 came from: otherwise the browser of a stolen laptop silently opens a new one. The revocation stands in the same
-transaction and lasts until the session's last access token has expired everywhere. Everything is idempotent:
+transaction and lasts until the session's last access token has expired everywhere; so does the notice for
+whoever is to be told (back-channel logout, event streams). Everything is idempotent:
 ending what has ended writes nothing.
 
 A function that takes an aggregate returns a `Decision` whose result is the device sessions it ended, for
@@ -15,6 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from portero.core.events import Event, EventName
+from portero.core.outbox_records import Notice
 from portero.core.revocation.entry import Revocation, RevokedKind
 from portero.core.sessions.records import BrowserSession, DeviceSession, EndReason, SessionStatus
 from portero.core.transitions import (
@@ -26,6 +28,7 @@ from portero.core.transitions import (
     Decision,
     Delete,
     FamilyAggregate,
+    Notify,
     Put,
     Revoke,
     SessionAggregate,
@@ -65,6 +68,7 @@ def end_device_session(
     # Once the last access token has expired everywhere, there is nothing left to take back.
     if until > now:
         writes.append(Revoke(Revocation(iss, RevokedKind.SESSION, session.sid, now, until)))
+    writes.append(Notify(Notice(session.sid, session.subject, session.client_id, reason, now)))
     writes.append(Audit(_event(session, reason, now)))
     return tuple(writes)
 
