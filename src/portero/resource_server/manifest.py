@@ -218,10 +218,12 @@ class GuardedService:
                 # The Guard says whether it can check it, and announces the scopes.
                 guard.requires(**as_written(route.access))
             except ConfigurationError as error:
-                key = f"services.{service.name}.routes[{index}].require.{error.setting}"
+                within = "" if error.setting == "when_stale" else "require."
+                key = f"services.{service.name}.routes[{index}].{within}{error.setting}"
                 raise ManifestError(str(self.file), [Problem(route.line, key, error.value, error.expected)]) from None
 
-    def _use(self, decided: Decided) -> None:
+    def use(self, decided: Decided) -> None:
+        """Decide by it from the next request on. The Guard it replaces is stopped a look later."""
         old, self.decided = self.decided, decided
         if decided.guard is not old.guard:
             self._retired.append(old.guard)
@@ -258,7 +260,7 @@ class GuardedService:
             if decided is not None:
                 if decided.guard is not self.guard:
                     await decided.guard.start()
-                self._use(decided)
+                self.use(decided)
 
     # ── in threads ───────────────────────────────────────────────────────────────────
 
@@ -296,4 +298,4 @@ class GuardedService:
             if decided is not None:
                 if decided.guard is not self.guard:
                     decided.guard.start_sync()
-                self._use(decided)
+                self.use(decided)
