@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from portero.core.quick import quick
 from portero.core.types import ClientId, NumericDate, Sid, Subject
 
 
@@ -35,6 +36,7 @@ class EventName(Enum):
     USER_CHANGED = "user_changed"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened, at `at`. `fields` are short texts safe to log."""

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from portero.core.events import Event
 from portero.core.outbox_records import Counter, Delivery, EventStream, Notice
+from portero.core.quick import quick
 from portero.core.revocation.entry import FeedEntry, Revocation
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.types import ClientId, Digest, FamilyId, Kid, NumericDate, Sid, Subject
@@ -81,6 +82,7 @@ class Client:
     """Every token request of this client carries a DPoP proof (RFC 9449 §5.2)."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class User:
     """A person who can sign in."""
@@ -190,6 +192,7 @@ Record = (
 # ── what a decision writes ───────────────────────────────────────────────────────────
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Put:
     """Insert the record, or replace the one with its key."""
@@ -235,6 +238,7 @@ class Audit:
 Write = Put | Delete | Revoke | Notify | Audit
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[R_co]):
     """The writes to commit together, the value to return, and what to count once it is committed."""
@@ -253,6 +257,7 @@ class Key(Generic[A_co]):
     __slots__ = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FamilyAggregate:
     """One refresh: the family, its device session and the person. Serialized per device session."""

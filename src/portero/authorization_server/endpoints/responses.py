@@ -15,6 +15,7 @@ import orjson
 
 from portero.core.errors import RequestError, Unavailable
 from portero.core.oauth.errors import error_members, on_the_wire
+from portero.core.quick import quick
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -24,6 +25,7 @@ JSON: Headers = ((b"content-type", b"application/json"), (b"x-content-type-optio
 PROBLEM: Headers = ((b"content-type", b"application/problem+json"), (b"x-content-type-options", b"nosniff"))
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What goes back. `content-length` is added on sending."""

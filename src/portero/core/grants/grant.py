@@ -6,13 +6,17 @@ long a revocation of it will matter.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from portero.core.errors import RequestError
+from portero.core.quick import quick
 from portero.core.transitions import Client, User
 from portero.core.types import ClientId, Jti, NumericDate, Secret, Sid, Subject
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Grant:
     """An access token to issue, and what goes with it. Durations are whole seconds from `iat`."""
@@ -44,6 +48,8 @@ class Grant:
     """Of the authorization request, for the ID token (OIDC Core §2)."""
     claims: str | None = None
     """The `claims` request parameter, as JSON (OIDC Core §5.5)."""
+    act: Mapping[str, Any] | None = None
+    """Who acts for the subject (RFC 8693 §4.1); not None says that the token was exchanged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from portero.core.oauth.errors import (
     unsupported_grant_type,
 )
 from portero.core.oauth.forms import Parameters
+from portero.core.quick import quick
 from portero.core.types import Secret
 
 MAX_TOKEN_LENGTH = 8 * 1024
@@ -40,6 +41,7 @@ class GrantType(Enum):
     AUTHORIZATION_CODE = "authorization_code"
     REFRESH_TOKEN = "refresh_token"
     CLIENT_CREDENTIALS = "client_credentials"
+    TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
 class TokenType(Enum):
@@ -59,6 +61,7 @@ class CodeExchangeRequest:
     resource: tuple[str, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RefreshRequest:
     """RFC 6749 §6 with `refresh_attempt`."""
@@ -80,7 +83,22 @@ class ClientCredentialsRequest:
     resource: tuple[str, ...]
 
 
-TokenRequest = CodeExchangeRequest | RefreshRequest | ClientCredentialsRequest
+ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
+"""RFC 8693 §3: the one kind of token taken and given in an exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExchangeRequest:
+    """RFC 8693 §2.1. The client itself is the actor; an `actor_token` is not taken."""
+
+    subject_token: Secret[str]
+    scope: tuple[str, ...] | None
+    """None: all that the subject token and the client have in common."""
+    resource: tuple[str, ...]
+    """From `resource` and `audience`, which mean the same here."""
+
+
+TokenRequest = CodeExchangeRequest | RefreshRequest | ClientCredentialsRequest | TokenExchangeRequest
 
 
 def parse_token_request(parameters: Parameters) -> TokenRequest:
@@ -110,7 +128,25 @@ def parse_token_request(parameters: Parameters) -> TokenRequest:
             scope=parse_scope(parameters.get("scope")),
             resource=parse_resource(parameters),
         )
+    if grant_type == GrantType.TOKEN_EXCHANGE.value:
+        return _token_exchange(parameters)
     raise unsupported_grant_type(f"grant_type may be {', '.join(grant.value for grant in GrantType)}")
+
+
+def _token_exchange(parameters: Parameters) -> TokenExchangeRequest:
+    if parameters.require("subject_token_type") != ACCESS_TOKEN_TYPE:
+        raise invalid_request(f"subject_token_type may be {ACCESS_TOKEN_TYPE}")
+    if parameters.get("requested_token_type") not in {None, ACCESS_TOKEN_TYPE}:
+        raise invalid_request(f"requested_token_type may be {ACCESS_TOKEN_TYPE}")
+    if parameters.get("actor_token") is not None or parameters.get("actor_token_type") is not None:
+        raise invalid_request("the authenticated client is the actor; actor_token is not taken")
+    audience = parameters.get("audience")
+    resource = parse_resource(parameters)
+    return TokenExchangeRequest(
+        subject_token=_secret(parameters, "subject_token"),
+        scope=parse_scope(parameters.get("scope")),
+        resource=resource if audience is None else tuple(dict.fromkeys((*resource, audience))),
+    )
 
 
 def parse_scope(scope: str | None) -> tuple[str, ...] | None:
@@ -139,6 +175,7 @@ def parse_resource(parameters: Parameters) -> tuple[str, ...]:
     return resource
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
     """A successful answer (RFC 6749 §5.1, OIDC Core §3.1.3.3). Durations are whole seconds from now."""
@@ -153,6 +190,8 @@ class TokenResponse:
     """When a proactive refresh is welcome."""
     refresh_token_expires_in: int | None = None
     session_expires_in: int | None = None
+    issued_token_type: str | None = None
+    """RFC 8693 §2.2.1; None where nothing was exchanged."""
 
 
 def render_token_response(response: TokenResponse) -> bytes:
@@ -172,6 +211,8 @@ def render_token_response(response: TokenResponse) -> bytes:
         members["refresh_after"] = response.refresh_after
     if response.session_expires_in is not None:
         members["session_expires_in"] = response.session_expires_in
+    if response.issued_token_type is not None:
+        members["issued_token_type"] = response.issued_token_type
     if response.id_token is not None:
         members["id_token"] = response.id_token.reveal()
     return orjson.dumps(members)

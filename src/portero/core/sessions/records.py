@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from portero.core.quick import quick
 from portero.core.types import ClientId, Digest, FamilyId, NumericDate, Sid, Subject
 
 
@@ -62,6 +63,7 @@ class BrowserSession:
     """The browser and system, from the user agent: "Firefox · Linux"."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class DeviceSession:
     """One browser session × one client; the `sid` of access tokens; what a person sees as a device."""
@@ -88,6 +90,7 @@ class DeviceSession:
     """Its place in the issuer's status lists, of no other session ever; `None`: it has none."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
     """A refresh token as stored: the HEAD of a family, or the HEAD's parent."""
@@ -107,6 +110,7 @@ class TokenRecord:
     """How often the same successor was handed out again."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SpentToken:
     """A generation older than the parent, kept in the ring to tell a late honest request from a thief."""
@@ -122,6 +126,7 @@ FAMILIES_PER_SESSION = 10
 """Live families per device session; starting one more ends the oldest."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Family:
     """One chain of refresh tokens, started by one grant. At most one branch is ever live."""

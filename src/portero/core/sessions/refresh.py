@@ -17,6 +17,7 @@ from typing import Final, assert_never
 from portero.core.digests import sha256_of
 from portero.core.events import Event, EventName
 from portero.core.jose.base64url import encode
+from portero.core.quick import quick
 from portero.core.sessions.ending import end_device_session, ended
 from portero.core.sessions.lifetimes import access_token_exp, refresh_after, refresh_token_expires, touch
 from portero.core.sessions.records import (
@@ -79,6 +80,7 @@ def decide_refresh(
     return _apply(step)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Step:
     """Everything one decision looks at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from portero.core.quick import quick
 from portero.core.sessions.records import DeviceSession, EndReason, Family
 from portero.core.sessions.refresh_table import Proof, Standing
 from portero.core.tokens.refresh_token import RefreshToken
@@ -14,6 +15,7 @@ from portero.core.types import ClientId, Digest, Jti, NumericDate
 # ── what goes in ─────────────────────────────────────────────────────────────────────
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Presented:
     """An authentic refresh token and what came with it, the client already authenticated."""
@@ -35,6 +37,7 @@ class Presented:
 # ── what comes out ───────────────────────────────────────────────────────────────────
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Success:
     """What every granted refresh says. Durations are whole seconds from now."""
@@ -55,16 +58,19 @@ class Success:
     session_expires_in: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Rotated(Success):
     """A successor was made."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Unchanged(Success):
     """The presented token goes on."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Retried(Success):
     """The same successor was handed out again."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from portero.core.errors import ConfigurationError
+from portero.core.quick import quick
 from portero.core.sessions.records import FAMILIES_PER_SESSION, RING_SIZE, Profile
 from portero.core.transitions import Client, ClientType, RefreshProfile, RotationPolicy
 from portero.core.types import FamilyId, Issuer, NumericDate, Secret
@@ -72,6 +73,7 @@ def _with_rotation(rules: RefreshRules, rotation: RotationPolicy) -> RefreshRule
     return replace(rules, rotation=rotation)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FreshMaterial:
     """Randomness for one decision, drawn at the edge. A decision that runs again is given the same."""

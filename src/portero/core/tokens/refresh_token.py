@@ -20,6 +20,7 @@ from portero.core.errors import RequestError
 from portero.core.jose.algorithms import hmac_signer
 from portero.core.jose.base64url import Base64UrlError, decode, encode
 from portero.core.oauth.errors import invalid_grant
+from portero.core.quick import quick
 from portero.core.types import FamilyId, Secret
 
 PREFIX: Final = "prt1."
@@ -38,6 +39,7 @@ TOKEN_LENGTH: Final = _TAG_AT + _TAG_LENGTH
 """Characters. A text of any other length is not looked at."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
     """What an authentic text says: one generation of one family."""
