@@ -54,7 +54,7 @@ def signed_in(server: BackChannel) -> Any:
 
 def exhausted_by_dead_tokens(server: BackChannel) -> dict[str, Any]:
     """A session that was signed out, whose device goes on sending its dead token."""
-    tokens: dict[str, Any] = server.signed_in()
+    tokens: dict[str, Any] = server.refresh(server.signed_in()["refresh_token"]).json
     server.post("/revoke", {"token": tokens["refresh_token"], "client_id": SPA.client_id})
     for _ in range(3):
         assert server.refresh(tokens["refresh_token"]).json["error"] == "invalid_grant"
@@ -246,6 +246,18 @@ def test_the_table_is_bounded_and_forgets_the_least_recently_touched() -> None:
     assert len(levels) <= 200
     assert levels.wait("busy", at=0.0) > 0
     assert levels.wait(0, at=0.0) <= 0
+
+
+def test_what_moves_to_the_young_half_keeps_its_level() -> None:
+    """A crowd of others wins nobody a fresh bucket while they go on asking."""
+    levels = Levels(Rate(2, 60.0), capacity=10)
+    for _ in range(2):
+        levels.spend("busy", at=0.0)
+    for number in range(10):
+        levels.spend(number, at=0.0)
+    levels.spend("busy", at=0.0)
+
+    assert levels.wait("busy", at=0.0) > 0
 
 
 def test_hammering_does_not_prolong_the_wait() -> None:

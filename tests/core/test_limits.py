@@ -21,6 +21,18 @@ def test_a_full_bucket_gives_its_burst_and_not_one_more(burst: int) -> None:
     assert rate.wait(level, at=at) == pytest.approx(60.0 / burst)
 
 
+def test_a_long_rest_saves_nothing_up() -> None:
+    """A bucket is full at most: a day without a request is no day's worth of requests at once."""
+    rate = Rate(3, 60.0)
+    level = rate.spend(0.0, at=0.0)
+    passed = 0
+    while rate.wait(level, at=86_400.0) <= 1e-6:
+        level = rate.spend(level, at=86_400.0)
+        passed += 1
+
+    assert passed == 3
+
+
 def test_one_more_is_allowed_after_an_interval_and_not_just_before() -> None:
     """Sixty a minute is one a second, once the burst is spent."""
     rate = Rate(60, 60.0)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from portero.core.digests import sha256_of
 from portero.core.transitions import AuditKey, ClientKey, SubjectKey
-from portero.core.types import ClientId
+from portero.core.types import ClientId, Secret
 from tests.authorization_server.api.conftest import ACCOUNT_PAGE, BRUNO, Api, sid_of
 from tests.authorization_server.back_channel import ANA, AUDIENCE, ISSUER, ORIGIN
 
@@ -98,8 +99,24 @@ def test_ending_the_others_spares_this_browser(api: Api) -> None:
     here, beside = api.signed_in(browser=b"here"), api.signed_in(second, browser=b"here")
     seen = api.ask("POST", "/api/account/sessions/end", token=here, json={"which": "others"})
 
+    left = api.server.run(api.server.store.read(SubjectKey(ANA.subject)))
+
     assert (seen.status, seen.json) == (200, {"ended": 1})
     assert [api.works(token) for token in (elsewhere, here, beside)] == [False, True, True]
+    assert [browser.id_digest for browser in left.browsers] == [sha256_of(Secret(b"here"))]
+
+
+def test_a_session_past_its_idle_end_is_neither_listed_nor_named(api: Api) -> None:
+    """Up to that second it is; both sides of the limit (design §3.2: seven days)."""
+    idle = sid_of(api.signed_in())
+    api.server.clock.advance(7 * 86400 - 1)
+    token = api.signed_in()
+    before = {each["sid"] for each in api.sessions(token)}
+    api.server.clock.advance(1)
+    after = {each["sid"] for each in api.sessions(token)}
+
+    assert (idle in before, idle in after) == (True, False)
+    assert api.ask("PATCH", f"/api/account/sessions/{idle}", token=token, json={"name": "x"}).status == 404
 
 
 def test_ending_all_ends_this_one_too(api: Api) -> None:

@@ -45,6 +45,7 @@ def test_users_are_listed_page_by_page(api: Api) -> None:
 
     assert [user["username"] for page in (first, second, last) for user in page["users"]] == ["Ana", "bruno"]
     assert last["next"] is None
+    assert got(api, "/users")["next"] is None
 
 
 def test_no_secret_leaves_through_the_api(api: Api) -> None:
@@ -93,9 +94,10 @@ def test_a_disabled_user_is_signed_out_and_enabled_again_is_not_signed_in(api: A
     """Disabling ends everything; enabling brings nothing back. Doing it twice writes once."""
     token, operator = api.signed_in(), api.operator()
     off = api.ask("PATCH", "/api/operator/users/ana", token=operator, json={"enabled": False})
-    again = api.ask("PATCH", "/api/operator/users/ana", token=operator, json={"enabled": False})
     rows = len(api.server.run(api.server.store.read(AuditKey())))
+    again = api.ask("PATCH", "/api/operator/users/ana", token=operator, json={"enabled": False})
     on = api.ask("PATCH", "/api/operator/users/ana", token=operator, json={"enabled": True})
+    api.ask("PATCH", "/api/operator/users/ana", token=operator, json={"enabled": True})
 
     assert [seen.json["enabled"] for seen in (off, again, on)] == [False, False, True]
     assert not api.works(token)
