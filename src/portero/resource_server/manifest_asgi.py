@@ -14,10 +14,10 @@ from urllib.parse import unquote
 from portero.core.errors import ConfigurationError
 from portero.core.policy.path import AmbiguousPath, normal_path
 from portero.core.policy.refusal import Case, Refusal
+from portero.core.policy.rendering import close_reason
 from portero.core.policy.requirement import Requirement
 from portero.core.policy.routes import NOT_NAMED, Free
 from portero.resource_server.asgi import App, GuardEdge, GuardMiddleware, Message, Receive, Scope, Send
-from portero.resource_server.asgi_websocket import refuse_websocket
 from portero.resource_server.manifest import NO_RAW_PATH, REWRITTEN, Decided, GuardedService
 
 
@@ -91,7 +91,7 @@ class _Compiled:
             return
         if websocket:
             if isinstance(outcome, Refusal):
-                await refuse_websocket(scope, receive, send, outcome, guard=self.decided.guard)
+                await self._refuse_handshake(outcome, scope, receive, send)
             else:
                 await self._app(scope, receive, send)
             return
@@ -118,6 +118,18 @@ class _Compiled:
         if isinstance(rule.access, Requirement):
             return rule.access
         return NOT_NAMED if rule.access is Free.DENIED else None
+
+    async def _refuse_handshake(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        """The HTTP status where the server can send one; no token was looked for, so nobody chose another way."""
+        await receive()  # websocket.connect
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            close = {"type": "websocket.close", "code": refusal.row.close_code, "reason": close_reason(refusal)}
+            await send(close)
+            return
+        written = self.decided.guard.http_refusal(refusal, origin=_origin(scope))
+        headers = [(name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in written.headers]
+        await send({"type": "websocket.http.response.start", "status": written.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": written.body})
 
 
 def _origin(scope: Scope) -> str | None:

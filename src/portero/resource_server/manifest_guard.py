@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from portero.core.policy.manifest import Manifest, ManifestIssuer, Service
 from portero.core.policy.manifest_reader import ManifestError, Problem
@@ -50,12 +49,19 @@ def what_makes(manifest: Manifest, service: Service) -> tuple[object, ...]:
 
 def as_written(requirement: Requirement) -> Required:
     """The arguments of `requires` that make this requirement."""
-    given: dict[str, Any] = {
-        one.name: getattr(requirement, one.name) for one in fields(requirement) if one.name != "is_plain"
-    }
-    age = requirement.max_auth_age
-    given["max_auth_age"] = None if age is None else timedelta(seconds=age)
-    return cast("Required", {name: value for name, value in given.items() if value is not None})
+    what = Required(
+        scopes=requirement.scopes,
+        scopes_any=requirement.scopes_any,
+        roles=requirement.roles,
+        roles_any=requirement.roles_any,
+        claims=requirement.claims,
+        acr=requirement.acr,
+        dpop=requirement.dpop,
+        when_stale=requirement.when_stale,
+    )
+    if requirement.max_auth_age is not None:
+        what["max_auth_age"] = timedelta(seconds=requirement.max_auth_age)
+    return what
 
 
 def _trusted(issuer: ManifestIssuer, environ: Mapping[str, str], *, file: str) -> TrustedIssuer:
