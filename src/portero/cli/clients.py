@@ -24,6 +24,9 @@ from portero.core.transitions import (
 )
 from portero.core.types import ClientId, Issuer, Secret
 
+GRANTS = {name.rpartition(":")[2]: name for name in GRANT_TYPES}
+"""What is typed → `grant_type`: the last word of a URN is enough."""
+
 PLAIN_WARNING = (
     "profile plain: this client's lost answers look like theft. With 10 % of answers lost, 7 % to 100 % of honest "
     "users are signed out within six hours. Let it send refresh_attempt, and register it without --profile plain."
@@ -43,7 +46,7 @@ def command() -> None:
 @click.option("--name", default="", help="What people read when it asks them.  [default: the client id]")
 @click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where a sign-in returns to, exactly. Repeatable.")
 @click.option("--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True, help="Where a sign-out does.")
-@click.option("--grant", "grant_types", multiple=True, type=click.Choice(GRANT_TYPES), help="[default: by the rest]")
+@click.option("--grant", "grant_types", multiple=True, type=click.Choice(list(GRANTS)), help="[default: by the rest]")
 @click.option("--scope", "scopes", multiple=True, help="A scope it may ask for. Repeatable.")
 @click.option("--audience", "audiences", multiple=True, help="A service its access tokens are for, as URI. Repeatable.")
 @click.option("--origin", "origins", multiple=True, help="A browser origin that may call /token (CORS). Repeatable.")
@@ -121,7 +124,8 @@ def add(
             secret_digest=sha256_of(secret) if with_secret else None,
             redirect_uris=redirect_uris,
             post_logout_redirect_uris=post_logout_redirect_uris,
-            grant_types=grant_types or (GRANT_TYPES[:2] if signs_in else GRANT_TYPES[2:]),
+            grant_types=tuple(GRANTS[name] for name in grant_types)
+            or (GRANT_TYPES[:2] if signs_in else GRANT_TYPES[2:3]),
             scope=scopes or (("openid", "profile", "email") if signs_in else ()),
             audiences=audiences,
             refresh_profile=RefreshProfile(profile),

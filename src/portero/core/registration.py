@@ -16,7 +16,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from portero.core.errors import ConfigurationError
 from portero.core.events import Event, EventName
+from portero.core.logout.receivers import check_receiver_uri
 from portero.core.oauth.redirect_uris import has_safe_scheme
+from portero.core.oauth.token import GrantType
 from portero.core.sessions.ending import end_everything_of
 from portero.core.sessions.records import EndReason
 from portero.core.sessions.rules import check_client_policy
@@ -32,7 +34,7 @@ from portero.core.transitions import (
 )
 from portero.core.types import ClientId, Issuer, NumericDate
 
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
+GRANT_TYPES = tuple(grant.value for grant in GrantType)
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
@@ -125,6 +127,13 @@ def check_client(client: Client) -> None:
         check_redirect_uri(f"{where}.redirect_uris", uri, client_type=client.client_type)
     for uri in client.post_logout_redirect_uris:
         check_redirect_uri(f"{where}.post_logout_redirect_uris", uri, client_type=client.client_type)
+    if client.backchannel_logout_uri is not None:
+        try:
+            check_receiver_uri(client.backchannel_logout_uri)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{where}.backchannel_logout_uri", client.backchannel_logout_uri, f"it must be {error}"
+            ) from None
     for origin in client.allowed_origins:
         _check_origin(f"{where}.allowed_origins", origin)
     for scope in client.scope:

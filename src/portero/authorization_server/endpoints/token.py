@@ -12,6 +12,7 @@ from typing import assert_never
 from portero.authorization_server.config import Config
 from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.authentication import ClientAuthenticator, refuse_client
+from portero.authorization_server.endpoints.bearer import Bearers
 from portero.authorization_server.endpoints.clients import Clients
 from portero.authorization_server.endpoints.dpop import Proofs
 from portero.authorization_server.endpoints.exchange import Request
@@ -25,13 +26,16 @@ from portero.core.grants.authorization_code import decide_code_exchange
 from portero.core.grants.client_credentials import grant_client_credentials
 from portero.core.grants.grant import Denied, Grant
 from portero.core.grants.refresh_token import decide_refresh_grant
-from portero.core.oauth.errors import invalid_grant
+from portero.core.grants.token_exchange import grant_token_exchange
+from portero.core.oauth.errors import invalid_grant, invalid_request
 from portero.core.oauth.metadata import TOKEN, Endpoints
 from portero.core.oauth.token import (
+    ACCESS_TOKEN_TYPE,
     ClientCredentialsRequest,
     CodeExchangeRequest,
     GrantType,
     RefreshRequest,
+    TokenExchangeRequest,
     TokenRequest,
     TokenResponse,
     TokenType,
@@ -49,9 +53,10 @@ from portero.core.types import Issuer, NumericDate, Secret
 class TokenEndpoint:
     """The handler."""
 
-    def __init__(self, context: Context, clients: Clients) -> None:
+    def __init__(self, context: Context, clients: Clients, bearers: Bearers) -> None:
         config = context.config
         self._context = context
+        self._bearers = bearers
         self._authenticator = ClientAuthenticator(context, clients)
         self._proofs = Proofs(context, htu=Endpoints.of(Issuer(config.issuer)).url(TOKEN))
         self._rules = refresh_rules(config)
@@ -86,6 +91,8 @@ class TokenEndpoint:
                 return await self._exchanged(request, asked, client, cnf_jkt=cnf_jkt, now=now)
             case ClientCredentialsRequest():
                 return self._granted_to_client(asked, client, cnf_jkt=cnf_jkt, now=now)
+            case TokenExchangeRequest():
+                return await self._traded(asked, client, cnf_jkt=cnf_jkt, now=now)
             case _:
                 assert_never(asked)
 
@@ -169,6 +176,31 @@ class TokenEndpoint:
         context.telemetry.record((Event(EventName.TOKEN_ISSUED, now, client_id=client.client_id, fields=fields),))
         return grant
 
+    async def _traded(
+        self, asked: TokenExchangeRequest, client: Client, *, cnf_jkt: str | None, now: NumericDate
+    ) -> Grant:
+        context = self._context
+        self._limits.take_client(client.client_id)
+        try:
+            subject = await self._bearers.validated(asked.subject_token.reveal())
+        except RequestError as error:
+            # RFC 8693 §2.2.2: a subject token that is not good is the request's fault, not the client's.
+            raise invalid_request("the subject token is not valid", detail=error.detail) from None
+        fresh = FreshMaterial.of(context.random.bytes(FreshMaterial.SIZE))
+        grant = grant_token_exchange(
+            client,
+            request=asked,
+            subject_claims=subject.claims,
+            cnf_jkt=cnf_jkt,
+            now=now,
+            rules=self._rules,
+            fresh=fresh,
+        )
+        fields = {"grant_type": "token-exchange"}
+        event = Event(EventName.TOKEN_ISSUED, now, grant.subject, client.client_id, grant.sid, fields)
+        context.telemetry.record((event,))
+        return grant
+
     def _rendered(self, grant: Grant) -> bytes:
         issuer, sign = self._context.config.issuer, self._context.key_ring.sign
         claims = access_token.access_token_claims(
@@ -187,6 +219,8 @@ class TokenEndpoint:
             roles=grant.roles,
             cnf_jkt=grant.cnf_jkt,
         )
+        if grant.act is not None:
+            claims["act"] = grant.act
         token = sign(claims, typ=access_token.TYP)
         return render_token_response(
             TokenResponse(
@@ -199,6 +233,7 @@ class TokenEndpoint:
                 refresh_after=grant.refresh_after,
                 refresh_token_expires_in=grant.refresh_token_expires_in,
                 session_expires_in=grant.session_expires_in,
+                issued_token_type=None if grant.act is None else ACCESS_TOKEN_TYPE,
             )
         )
 
