@@ -8,6 +8,7 @@ down without asking. They have the same tables, columns and indexes as if they h
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 import psycopg
@@ -55,6 +56,13 @@ class Crowd:
         self._tag_key = TagKey(tag_keys.current, tag_keys.current_key)
         self._template = parse_refresh_token(Secret(template), tag_key=tag_keys.get)
         self.size = 0
+        self._used: set[int] = set()
+
+    def take(self, numbers: Iterable[int]) -> list[str]:
+        """The live refresh tokens of those copies that nobody has taken yet."""
+        fresh = [number for number in numbers if number not in self._used]
+        self._used.update(fresh)
+        return [self.token(number) for number in fresh]
 
     def token(self, number: int) -> str:
         """The live refresh token of a copy that has not been used."""

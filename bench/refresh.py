@@ -131,6 +131,7 @@ def over(one: Contender, other: Contender) -> dict[str, float]:
 
 
 def main() -> None:
+    cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {LOAD_CORE})
     # Not /tmp: that may be memory, and durable means on a disk.
     folder = Path(tempfile.mkdtemp(prefix="portero-bench-", dir="/var/tmp"))
@@ -143,6 +144,7 @@ def main() -> None:
         contenders, missing, rows = alternate(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.sched_setaffinity(0, cores)
     report(contenders, missing, rows)
 
 
