@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from portero.authorization_server.config import Config, check_config
-from portero.authorization_server.limits import Levels
+from portero.authorization_server.limits import Levels, TokenLimits, TooManyRequests
 from portero.core.errors import ConfigurationError
 from portero.core.events import EventName
 from portero.core.limits import Rate
@@ -217,6 +217,18 @@ def test_one_person_does_not_use_up_what_a_whole_client_needs(strict: BackChanne
         form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
 
         assert strict.post("/token", form, authorization=credentials).status == 200
+
+
+def test_what_a_client_asks_for_one_person_does_not_use_up_anothers() -> None:
+    """Token exchange (RFC 8693) counts per client and person, apart from what the client asks for itself."""
+    limits = TokenLimits(LIMITED, monotonic=lambda: 0.0)
+    for _ in range(3):
+        limits.take_client(GUARD.client_id, for_subject="ana")
+    with pytest.raises(TooManyRequests):
+        limits.take_client(GUARD.client_id, for_subject="ana")
+
+    limits.take_client(GUARD.client_id, for_subject="bruno")
+    limits.take_client(GUARD.client_id)
 
 
 # ── what it costs, and how it is set ─────────────────────────────────────────────────

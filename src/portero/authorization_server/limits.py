@@ -9,7 +9,7 @@ Who is counted is whoever caused it, and nobody else:
   can raise that count.
 - *refusals of an authentic token* count per token and client: a device that sends its dead token again and
   again. Its next sign-in begins a new family, and a code is another kind: the way to repair stays open.
-- `client_credentials` count per client, once it is authenticated. Refreshes and codes do not count per client:
+- `client_credentials` count per client, once it is authenticated; token exchange per client and person. Refreshes and codes do not count per client:
   they are its people's, and one of them could use up what all the others need.
 
 Levels are kept in memory, per process, bounded, and the least recently touched are forgotten first.
@@ -154,17 +154,21 @@ class TokenLimits:
         """
         self._refused.spend((token.family_id, token.generation, client_id), at=self._monotonic())
 
-    def take_client(self, client_id: ClientId) -> None:
-        """Count a `client_credentials` grant of an authenticated client, or refuse it.
+    def take_client(self, client_id: ClientId, *, for_subject: str | None = None) -> None:
+        """Count what an authenticated client asks for itself or for somebody, or refuse it.
+
+        Args:
+            for_subject: on whose behalf (RFC 8693): each has a count of its own, as one person's requests must
+                not use up another's. None: for itself (`client_credentials`).
 
         Raises:
             TooManyRequests: nothing was issued.
         """
         at = self._monotonic()
-        wait = self._clients.wait(client_id, at=at)
+        wait = self._clients.wait((client_id, for_subject), at=at)
         if wait > 0:
             raise TooManyRequests(Limit.CLIENT, wait=wait)
-        self._clients.spend(client_id, at=at)
+        self._clients.spend((client_id, for_subject), at=at)
 
     def has_invented_enough(self, kind: Invented, *, address: str) -> bool:
         """Tell whether the next failure of this kind from this address will be answered 429."""

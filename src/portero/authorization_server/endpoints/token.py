@@ -180,12 +180,12 @@ class TokenEndpoint:
         self, asked: TokenExchangeRequest, client: Client, *, cnf_jkt: str | None, now: NumericDate
     ) -> Grant:
         context = self._context
-        self._limits.take_client(client.client_id)
         try:
             subject = await self._bearers.validated(asked.subject_token.reveal())
         except RequestError as error:
             # RFC 8693 §2.2.2: a subject token that is not good is the request's fault, not the client's.
             raise invalid_request("the subject token is not valid", detail=error.detail) from None
+        self._limits.take_client(client.client_id, for_subject=str(subject.claims.get("sub")))
         fresh = FreshMaterial.of(context.random.bytes(FreshMaterial.SIZE))
         grant = grant_token_exchange(
             client,
