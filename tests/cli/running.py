@@ -140,12 +140,12 @@ class Server:
         with self.browser() as browser:
             return browser.post("/token", data={"client_id": "page", **form})
 
-    def sign_in(self, username: str, password: str) -> dict[str, Any]:
+    def sign_in(self, username: str, password: str, *, client_id: str = "page") -> dict[str, Any]:
         """Go the whole way: authorize, form, code, tokens."""
         challenge = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
         query = {
             "response_type": "code",
-            "client_id": "page",
+            "client_id": client_id,
             "redirect_uri": CALLBACK,
             "scope": "openid",
             "state": "s",
@@ -164,7 +164,7 @@ class Server:
         assert answer.is_redirect, f"{answer.status_code}: {answer.text}"
         code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
         form = {"code": code, "redirect_uri": CALLBACK, "code_verifier": VERIFIER}
-        tokens = self.token(grant_type="authorization_code", **form)
+        tokens = self.token(grant_type="authorization_code", client_id=client_id, **form)
         assert tokens.status_code == 200, tokens.text
         body: dict[str, Any] = tokens.json()
         return body

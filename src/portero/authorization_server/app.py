@@ -7,11 +7,13 @@ in which a server is up).
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from portero.adapters.fetch.post import Poster
 from portero.adapters.keys.secrets_file import Secrets, make_secrets, open_secrets
 from portero.adapters.passwords.argon2 import Argon2PasswordHasher
 from portero.adapters.storage.open import open_store
@@ -28,8 +31,9 @@ from portero.adapters.system import SystemClock, SystemRandom
 from portero.adapters.telemetry.counters import CONTENT_TYPE, Counters
 from portero.adapters.telemetry.json_log import LogTelemetry
 from portero.authorization_server.api.gate import api_routes
-from portero.authorization_server.config import MEMORY, Config, check_config
+from portero.authorization_server.config import MEMORY, Config, check_config, is_loopback
 from portero.authorization_server.context import Context
+from portero.authorization_server.delivery import Courier
 from portero.authorization_server.edge import Edge
 from portero.authorization_server.endpoints import routes
 from portero.authorization_server.endpoints.exchange import Endpoint
@@ -37,10 +41,12 @@ from portero.authorization_server.endpoints.feed_metrics import feed_metrics
 from portero.authorization_server.endpoints.hub import Hub
 from portero.authorization_server.endpoints.responses import Answer, not_found, problem
 from portero.authorization_server.key_ring import open_key_ring
+from portero.authorization_server.outbox import Outbox
 from portero.authorization_server.pages.routes import browser_routes
 from portero.authorization_server.pages.site import Site, site_of
 from portero.authorization_server.sign_in.address import client_address
 from portero.core.errors import Unavailable
+from portero.core.logout.receivers import Network
 from portero.core.sessions.rules import check_client_policy
 from portero.core.transitions import ClientsKey, SigningKeysKey, SigningKeyStatus
 from portero.ports import Clock, Random, Store
@@ -90,12 +96,17 @@ def create_app(context: Context) -> Edge:
     config = context.config
     counters = context.telemetry.counters if isinstance(context.telemetry, LogTelemetry) else Counters()
     hub = Hub(context.store, context.clock)
+    outbox = Outbox(context, Courier(context, Poster(networks=delivery_networks(config))))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        worker = asyncio.create_task(outbox.run(), name="outbox")
         try:
             yield
         finally:
+            worker.cancel()
+            with suppress(asyncio.CancelledError):
+                await worker
             await context.store.aclose()
 
     app = _Application(
@@ -168,6 +179,12 @@ def _operator_routes(context: Context, counters: Counters, hub: Hub) -> list[Rou
         return Response(counters.render() + await feed_metrics(context, hub), headers={"content-type": CONTENT_TYPE})
 
     return [Route("/healthz", live), Route("/readyz", ready), Route("/metrics", metrics)]
+
+
+def delivery_networks(config: Config) -> list[Network]:
+    """Where receivers may be beside the public internet: what the operator names, and this machine in development."""
+    local = ("127.0.0.0/8", "::1/128") if is_loopback(urlsplit(config.issuer).hostname or "") else ()
+    return [ipaddress.ip_network(network) for network in (*config.delivery_networks, *local)]
 
 
 def is_within(address: str | None, networks: Sequence[str]) -> bool:

@@ -89,6 +89,9 @@ class Config:
     """One line per request (method, path, status, milliseconds; never a query string). Off: only events and errors."""
     metrics_networks: tuple[str, ...] = ()
     """Networks of peers that may read `/metrics` directly. Empty: nobody, and the path is not found."""
+    delivery_networks: tuple[str, ...] = ()
+    """Networks, beside the public internet, to which logout tokens and security events may be sent: whoever registers a
+    receiver then reaches what is in them. Empty: none; loopback where the issuer is a loopback host."""
     drain_timeout: timedelta = timedelta(seconds=10)
     """How long a stop waits for the requests that run."""
 
@@ -153,7 +156,7 @@ def check_config(config: Config) -> None:
     _check(0 <= config.port <= 65535, "port", config.port, "a port number from 0 (a free one) to 65535")
     _check(bool(config.host), "host", config.host, "an address to listen on, such as 127.0.0.1 or 0.0.0.0")
     _check_database(config.database)
-    for name in ("trusted_proxies", "metrics_networks"):
+    for name in ("trusted_proxies", "metrics_networks", "delivery_networks"):
         for network in getattr(config, name):
             _check_network(name, network)
     _check(

@@ -34,6 +34,9 @@ class EventName(Enum):
     KEY_ROTATED = "key_rotated"
     CLIENT_CHANGED = "client_changed"
     USER_CHANGED = "user_changed"
+    DELIVERED = "delivered"
+    DELIVERY_FAILED = "delivery_failed"
+    DELIVERY_GIVEN_UP = "delivery_given_up"
 
 
 @quick

@@ -116,6 +116,9 @@ def server_metadata(
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
         "authorization_response_iss_parameter_supported": True,
+        # Back-Channel Logout 1.0 §2.1; every logout token names the session.
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
         "claim_types_supported": ["normal"],
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": False,
