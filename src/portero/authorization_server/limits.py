@@ -9,8 +9,9 @@ Who is counted is whoever caused it, and nobody else:
   can raise that count.
 - *refusals of an authentic token* count per token and client: a device that sends its dead token again and
   again. Its next sign-in begins a new family, and a code is another kind: the way to repair stays open.
-- `client_credentials` count per client, once it is authenticated; token exchange per client and person. Refreshes and codes do not count per client:
-  they are its people's, and one of them could use up what all the others need.
+- `client_credentials` count per client, once it is authenticated; token exchange per client and person.
+  Refreshes and codes do not count per client: they are its people's, and one of them could use up what all
+  the others need.
 
 Levels are kept in memory, per process, bounded, and the least recently touched are forgotten first.
 """
