@@ -37,7 +37,8 @@ def main() -> int:
     if importlib.util.find_spec("atheris") is None:
         print(
             "error: atheris is not installed. Run tools/bootstrap fuzz (dependency group `fuzz` of pyproject.toml); "
-            "it exists for CPython 3.11 to 3.13 on Linux.",
+            "it has wheels for some CPythons on Linux only, this one ("
+            f"{sys.version.split()[0]}) among them or not.",
             file=sys.stderr,
         )
         return 2
