@@ -37,8 +37,7 @@ def main() -> int:
     if importlib.util.find_spec("atheris") is None:
         print(
             "error: atheris is not installed. Run tools/bootstrap fuzz (dependency group `fuzz` of pyproject.toml); "
-            "it has wheels for some CPythons on Linux only, this one ("
-            f"{sys.version.split()[0]}) among them or not.",
+            "it has wheels for some CPythons on Linux only; 3.11 is one.",
             file=sys.stderr,
         )
         return 2
