@@ -244,8 +244,8 @@ def _table_of(path: Path) -> Mapping[str, object]:
     return table
 
 
-_OTHER_TABLES = ("layout", "issuers", "roles", "services", "gateway")
-"""Tables of the manifest (`portero.toml`), which may share the file."""
+_OTHER_TABLES = ("layout", "leeway", "issuers", "roles", "services", "gateway")
+"""Keys of the manifest (`portero.toml`), which may share the file."""
 
 
 def _anchored(config: Config, folder: Path) -> Config:
