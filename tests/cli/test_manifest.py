@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from portero.authorization_server.config import load_config
 from tests.cli.running import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,15 @@ def test_check_tells_every_mistake_with_its_place(shop: Path) -> None:
         (16, "services.orders.routes[0].require.scops"),
         (24, "services.orders.routes[2].public"),
     ]
+
+
+def test_the_server_and_the_manifest_may_share_a_file(shop: Path) -> None:
+    """Each reads its own keys and knows the other's."""
+    file = shop / "portero.toml"
+    file.write_text('leeway = "30s"\n' + file.read_text() + "\n[authorization_server]\nport = 9001\n")
+
+    assert run(shop, "manifest", "check").returncode == 0
+    assert load_config(file, environ={}).port == 9001
 
 
 @pytest.mark.parametrize("name", ["absent.toml", "."])

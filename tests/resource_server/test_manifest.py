@@ -237,6 +237,23 @@ def test_the_guard_is_what_the_manifest_says(tmp_path: Path) -> None:
     assert feed.client_secret.reveal() == SECRETS["FEED_SECRET"]
 
 
+@pytest.mark.parametrize(
+    ("name", "method", "path", "what"),
+    [
+        ("orders", "GET", "/orders", {"scopes": ["orders:read"]}),
+        ("orders", "POST", "/orders/7/refund", {"scopes": ["orders:write"], "roles": ["manager"]}),
+        ("inventory", "GET", "/inventory", {"scopes": ["inventory:read"]}),
+    ],
+)
+def test_the_shops_manifest_asks_what_its_code_asks(name: str, method: str, path: str, what: Any) -> None:
+    """One file for both services of the demo, in place of their decorators."""
+    file = Path(__file__).resolve().parents[2] / "examples/shop/portero.toml"
+
+    service = from_manifest(file, service=name, environ={"SHOP_FEED_SECRET": "x"}, clock=FakeClock())
+
+    assert access(service, method, path) == service.guard.requires(**what)
+
+
 # ── while it runs ──────────────────────────────────────────────────────────────────────
 
 

@@ -72,7 +72,6 @@ class _Compiled:
 
     def __init__(self, app: App, decided: Decided) -> None:
         self.decided = decided
-        self._app = app
         self._edge = GuardEdge(app, guard=decided.guard)
         self._match = decided.matcher.match
         self._guarded = {
@@ -89,14 +88,11 @@ class _Compiled:
             # Answers preflights and the metadata document by itself.
             await self._guarded[id(outcome)](scope, receive, send)
             return
-        if websocket:
-            if isinstance(outcome, Refusal):
-                await self._refuse_handshake(outcome, scope, receive, send)
-            else:
-                await self._app(scope, receive, send)
-            return
         if outcome is None:
             await self._edge(scope, receive, send)
+            return
+        if websocket:
+            await self._refuse_handshake(outcome, scope, receive, send)
             return
         origin = _origin(scope)
         if not await self._edge.answers(scope, send, origin=origin):
