@@ -137,8 +137,9 @@ def _moving_session(record: DeviceSession) -> Row:
         record.last_seen,
         record.last_access_exp,
         record.idle_end,
-        record.status.value,
-        record.end_reason and record.end_reason.value,
+        # `.value` is a function call and some; this is the attribute behind it, as `enum` documents it.
+        record.status._value_,
+        record.end_reason and record.end_reason._value_,
     )
 
 
@@ -215,8 +216,9 @@ def _moving_family(record: Family) -> Row:
         *(_NO_TOKEN if record.parent is None else _token_columns(record.parent)),
         _ring_to_column(record.ring),
         record.sharing_run,
-        record.status.value,
-        record.end_reason and record.end_reason.value,
+        # `.value` is a function call and some; this is the attribute behind it, as `enum` documents it.
+        record.status._value_,
+        record.end_reason and record.end_reason._value_,
     )
 
 

@@ -23,6 +23,8 @@ LOGGER = "portero"
 FIELDS = "portero_fields"
 """The attribute of a log record that carries our own members, a mapping of short texts and numbers."""
 
+_logger = logging.getLogger(LOGGER)
+
 _LEVELS = {
     # What an operator should look at.
     EventName.REFRESH_REUSED: logging.WARNING,
@@ -73,9 +75,8 @@ def log(
     error: BaseException | None = None,
 ) -> None:
     """Write one line with members of its own; an `error` adds its traceback."""
-    logger = logging.getLogger(LOGGER)
-    if logger.isEnabledFor(level):
-        logger.log(level, message, exc_info=error, extra={FIELDS: fields or {}})
+    if _logger.isEnabledFor(level):
+        _logger.log(level, message, exc_info=error, extra={FIELDS: fields or {}})
 
 
 class LogTelemetry:
@@ -92,7 +93,10 @@ class LogTelemetry:
         try:
             self.counters.count_events(events)
             for event in events:
-                log(event.name.value, _fields_of(event), level=_LEVELS.get(event.name, logging.INFO))
+                level = _LEVELS.get(event.name, logging.INFO)
+                # Asked before the fields are put together: thousands of events a second are below the level.
+                if _logger.isEnabledFor(level):
+                    log(event.name.value, _fields_of(event), level=level)
         except Exception as error:  # telemetry must not fail the request it tells of: it is committed already
             log("an event could not be recorded", level=logging.ERROR, error=error)
 

@@ -6,7 +6,7 @@ The thinking is in `core.sessions`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from portero.core.digests import sha256_of
 from portero.core.events import EventName
@@ -28,6 +28,8 @@ from portero.core.sessions.rules import FreshMaterial, RefreshRules
 from portero.core.tokens.refresh_token import RefreshToken, TagKey, render_refresh_token
 from portero.core.transitions import Audit, Client, Decision, FamilyAggregate, Write
 from portero.core.types import NumericDate
+
+_GRANT_TYPE: Final = GrantType.REFRESH_TOKEN.value
 
 
 def decide_refresh_grant(
@@ -59,7 +61,7 @@ def decide_refresh_grant(
     Raises:
         RequestError: the client may not use this grant. Nothing was committed.
     """
-    check_may_use(client, GrantType.REFRESH_TOKEN.value, cnf_jkt=cnf_jkt)
+    check_may_use(client, _GRANT_TYPE, cnf_jkt=cnf_jkt)
     attempt = request.refresh_attempt
     presented = Presented(
         token,
@@ -115,6 +117,7 @@ def _grant(outcome: Success, tag_key: TagKey) -> Grant:
         iat=outcome.iat,
         exp=outcome.exp,
         sid=session.sid,
+        status_index=session.status_index,
         auth_time=family.auth_time,
         acr=family.acr,
         amr=family.amr,

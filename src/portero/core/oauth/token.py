@@ -44,6 +44,9 @@ class GrantType(Enum):
     TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
+_REFRESH_TOKEN = GrantType.REFRESH_TOKEN.value
+
+
 class TokenType(Enum):
     """RFC 6750 §6.1.1, RFC 9449 §5."""
 
@@ -109,7 +112,7 @@ def parse_token_request(parameters: Parameters) -> TokenRequest:
             `invalid_target`. Nothing was committed.
     """
     grant_type = parameters.require("grant_type")
-    if grant_type == GrantType.REFRESH_TOKEN.value:
+    if grant_type == _REFRESH_TOKEN:
         return RefreshRequest(
             refresh_token=_secret(parameters, "refresh_token"),
             refresh_attempt=_refresh_attempt(parameters),

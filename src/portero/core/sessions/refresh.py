@@ -358,5 +358,4 @@ def _succeed(
 
 def _event(step: _Step, row: Row) -> Event:
     session = step.session
-    fields = {"standing": row.standing.name, "proof": row.proof.name, "action": row.action.name}
-    return Event(row.event, step.now, session.subject, session.client_id, session.sid, fields)
+    return Event(row.event, step.now, session.subject, session.client_id, session.sid, row.fields)

@@ -18,8 +18,10 @@ Profiles (RFC 9700 §4.14.2 asks for binding or rotation; FAPI 2.0 §5.3.2.1 for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Final
 
 from portero.core.events import EventName
@@ -77,6 +79,12 @@ class Row:
     event: EventName
     effect: str
     """What happens, as the documentation prints it."""
+    fields: Mapping[str, str] = field(init=False, compare=False, repr=False)
+    """What an event says of the row; made once, as every refresh tells of one."""
+
+    def __post_init__(self) -> None:
+        names = {"standing": self.standing.name, "proof": self.proof.name, "action": self.action.name}
+        object.__setattr__(self, "fields", MappingProxyType(names))
 
 
 # fmt: off
