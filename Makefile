@@ -45,7 +45,7 @@ soak:
 	@$(PYTHON) -m bench.soak
 
 fuzz:
-	@tools/bootstrap test
+	@tools/bootstrap fuzz
 	@$(PYTHON) -m bench.fuzz
 
 docs:
