@@ -85,12 +85,12 @@ def test_ending_the_ended_writes_nothing() -> None:
     assert end_device_session(over, reason=EndReason.SIGNED_OUT, **ENDS) == ()
 
 
-@pytest.mark.parametrize(("exp", "entries"), [(-60, 0), (-59, 1)])
-def test_the_feed_is_told_while_it_matters(exp: int, entries: int) -> None:
-    """Once `last_access_exp` + leeway has passed, no verifier accepts anything of the session any more."""
+@pytest.mark.parametrize("exp", [-3600, -60, -59, 300])
+def test_every_end_is_a_revocation_until_its_last_token_has_expired(exp: int) -> None:
+    """Long past as well: followers are told of live entries only, the revocations file keeps all (decision 0151)."""
     writes = end_device_session(session("s", exp=exp), reason=EndReason.OPERATOR, **ENDS)
 
-    assert sum(isinstance(write, Revoke) for write in writes) == entries
+    assert [write.revocation.until for write in writes if isinstance(write, Revoke)] == [at(exp + 60)]
 
 
 def test_a_session_without_a_browser_removes_none() -> None:

@@ -64,10 +64,10 @@ def end_device_session(
     writes: list[Write] = [Put(ended(session, reason=reason))]
     if session.browser_session is not None:
         writes.append(Delete(BrowserKey(session.browser_session)))
+    # Also where the last access token has expired everywhere: no follower is told, but the revocations file, from
+    # which a restore learns of ends that its backup does not know, needs every one (decision 0151).
     until = NumericDate(session.last_access_exp + leeway)
-    # Once the last access token has expired everywhere, there is nothing left to take back.
-    if until > now:
-        writes.append(Revoke(Revocation(iss, RevokedKind.SESSION, session.sid, now, until)))
+    writes.append(Revoke(Revocation(iss, RevokedKind.SESSION, session.sid, now, until)))
     writes.append(Notify(Notice(session.sid, session.subject, session.client_id, reason, now)))
     writes.append(Audit(_event(session, reason, now)))
     return tuple(writes)
