@@ -47,8 +47,10 @@ from portero.authorization_server.pages.site import Site, site_of
 from portero.authorization_server.sign_in.address import client_address
 from portero.core.errors import Unavailable
 from portero.core.logout.receivers import Network
+from portero.core.revocation.epoch import restored_at_of
 from portero.core.sessions.rules import check_client_policy
-from portero.core.transitions import ClientsKey, SigningKeysKey, SigningKeyStatus
+from portero.core.transitions import ClientsKey, FeedKey, SigningKeysKey, SigningKeyStatus
+from portero.core.types import NumericDate
 from portero.ports import Clock, Random, Store
 
 
@@ -77,6 +79,7 @@ async def open_context(config: Config, *, clock: Clock | None = None, random: Ra
             tag_keys=secrets.tag_keys,
             passwords=Argon2PasswordHasher(),
             telemetry=LogTelemetry(Counters()),
+            restored_at=restored_at_of((await store.read(FeedKey(0, NumericDate(int(clock.now())), limit=1))).epoch),
         )
     except BaseException:
         await store.aclose()

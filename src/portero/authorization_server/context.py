@@ -80,6 +80,8 @@ class Context:
     tag_keys: TagKeys
     passwords: PasswordHasher
     telemetry: Telemetry
+    restored_at: NumericDate | None = None
+    """When a restore of the database was last declared (`portero restore`); None: never."""
 
     def now(self) -> NumericDate:
         """The current second, once per request."""

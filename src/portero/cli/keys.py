@@ -68,13 +68,13 @@ def rotate(kid: str | None, kind: str | None, config_file: Path | None) -> None:
 
         now, config = desk.now(), desk.config
         longest = seconds(max(config.access_token_lifetime, config.id_token_lifetime) + config.leeway)
-        new_key = _new_key(desk)
+        fresh = new_key(desk)
         if kid is None:
             ahead = seconds(config.key_publish_ahead)
-            decide = partial(plan_rotation, now=now, publish_ahead=ahead, longest_token=longest, new_key=new_key)
+            decide = partial(plan_rotation, now=now, publish_ahead=ahead, longest_token=longest, new_key=fresh)
             return await desk.commit(SigningKeysKey(), decide, now=now)
         iss = Issuer(config.issuer)
-        remove = partial(emergency_removal, Kid(kid), now=now, issuer=iss, longest_token=longest, new_key=new_key)
+        remove = partial(emergency_removal, Kid(kid), now=now, issuer=iss, longest_token=longest, new_key=fresh)
         return await desk.commit(SigningKeysKey(), lambda keys: remove(keys=keys), now=now)
 
     for key in at_desk(config_file, work):
@@ -82,7 +82,8 @@ def rotate(kid: str | None, kind: str | None, config_file: Path | None) -> None:
         click.echo(f"{key.kid}  {key.alg}  {key.status.value} {when}".rstrip())
 
 
-def _new_key(desk: Desk) -> SigningKey:
+def new_key(desk: Desk) -> SigningKey:
+    """Generate a signing key, sealed as the database keeps it."""
     from portero.adapters.keys.generate import generate_private_key
     from portero.adapters.keys.secrets_file import read_secrets
     from portero.core.jose.jwk import private_key_to_jwk

@@ -60,6 +60,7 @@ COMMANDS = {
     "audit": ("audit", "What happened, the newest first."),
     "feed": ("feed", "What was taken back: status; take one token back."),
     "keys": ("keys", "Signing keys and secrets: list, rotate."),
+    "restore": ("restore", "After a backup was put back: take back again what it does not know of."),
     "manifest": ("manifest", "Routes and what they require: check, explain, schema."),
     "doctor": ("doctor", "Check a configuration from end to end, and say how to mend it."),
 }

@@ -235,7 +235,15 @@ class Audit:
     event: Event
 
 
-Write = Put | Delete | Revoke | Notify | Audit
+@dataclass(frozen=True, slots=True)
+class RenewEpoch:
+    """Begin another life of the database: every follower of the feed takes a new snapshot (after a restore)."""
+
+    epoch: str
+    """Made by `core.revocation.epoch.restored_epoch`."""
+
+
+Write = Put | Delete | Revoke | Notify | Audit | RenewEpoch
 
 
 @quick

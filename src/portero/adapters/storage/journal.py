@@ -29,6 +29,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._older = path.with_name(path.name + ".1")
 
     def append(self, entries: list[FeedEntry]) -> None:
         """Append and make durable.
@@ -41,7 +42,7 @@ class Journal:
         try:
             size = os.fstat(descriptor).st_size
             if size > _LARGEST:
-                self.path.replace(self.path.with_name(self.path.name + ".1"))
+                self.path.replace(self._older)
                 os.close(descriptor)
                 descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
                 size = 0
@@ -59,9 +60,14 @@ class Journal:
         finally:
             os.close(descriptor)
 
+    @property
+    def was_cut(self) -> bool:
+        """Whether the file has begun anew at least once: what is older than both parts is gone."""
+        return self._older.exists()
+
     def entries(self) -> Iterator[FeedEntry]:
         """Everything the files hold, oldest first; a line cut by a crash is passed over."""
-        for path in (self.path.with_name(self.path.name + ".1"), self.path):
+        for path in (self._older, self.path):
             if not path.exists():
                 continue
             with path.open("rb") as lines:

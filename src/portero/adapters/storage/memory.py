@@ -7,6 +7,7 @@ import itertools
 import threading
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Hashable
+from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
 from portero.adapters.storage.expiry import AUDIT_KEPT, gone
@@ -29,6 +30,7 @@ from portero.core.transitions import (
     Key,
     Notify,
     Put,
+    RenewEpoch,
     Revoke,
     Write,
 )
@@ -134,6 +136,9 @@ class MemoryStore:
                     self._tables.notify(notice)
                 case Audit(event):
                     self._audit.append(event)
+                case RenewEpoch(epoch):
+                    self._epoch = epoch
+                    self._feed = [replace(entry, epoch=epoch) for entry in self._feed]
         if writes:
             self._sweep(now)
         return self._feed_head > feed_before

@@ -19,6 +19,7 @@ _EVENT = by_value(EventName)
 
 NEXT_FEED_NUMBERS = "UPDATE meta SET feed_head = feed_head + ? WHERE singleton = 1 RETURNING epoch, feed_head"
 """Take so many numbers; answers with the last of them."""
+RENEW_EPOCH = "UPDATE meta SET epoch = ? WHERE singleton = 1"
 _APPEND_REVOCATION = REVOCATIONS.insert()
 _APPEND_AUDIT = AUDIT.insert()
 

@@ -7,7 +7,7 @@ from typing import Any, Final, assert_never
 
 from portero.adapters.storage.expiry import AUDIT_KEPT, CODE_KEPT
 from portero.adapters.storage.identity import Identity, identity_named, identity_of
-from portero.adapters.storage.rows_feed import append_audit
+from portero.adapters.storage.rows_feed import RENEW_EPOCH, append_audit
 from portero.adapters.storage.rows_grants import put_code, put_login, put_replay
 from portero.adapters.storage.rows_outbox import notify, put_counter, put_delivery, put_stream
 from portero.adapters.storage.rows_registry import put_client, put_signing_key, put_user
@@ -40,6 +40,7 @@ from portero.core.transitions import (
     Notify,
     Put,
     Record,
+    RenewEpoch,
     ReplayMark,
     Revoke,
     SessionAggregate,
@@ -113,6 +114,8 @@ def statements(writes: tuple[Write, ...], *, aggregate: Any) -> tuple[list[Query
                 then.append(notify(notice))
             case Audit(event):
                 then.append(append_audit(event))
+            case RenewEpoch(epoch):
+                then.append((RENEW_EPOCH, (epoch,)))
             case _:
                 assert_never(write)
     return first + then, revocations

@@ -6,6 +6,7 @@ state; the access token's times are fixed inside it, its signature is made after
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import assert_never
 
@@ -59,7 +60,7 @@ class TokenEndpoint:
         self._bearers = bearers
         self._authenticator = ClientAuthenticator(context, clients)
         self._proofs = Proofs(context, htu=Endpoints.of(Issuer(config.issuer)).url(TOKEN))
-        self._rules = refresh_rules(config)
+        self._rules = replace(refresh_rules(config), restored_at=context.restored_at)
         self._id_token_lifetime = int(config.id_token_lifetime.total_seconds())
         self._limits = TokenLimits(config, monotonic=context.clock.monotonic)
 
