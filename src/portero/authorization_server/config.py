@@ -89,6 +89,10 @@ class Config:
     """One line per request (method, path, status, milliseconds; never a query string). Off: only events and errors."""
     metrics_networks: tuple[str, ...] = ()
     """Networks of peers that may read `/metrics` directly. Empty: nobody, and the path is not found."""
+    status_list: bool = False
+    """Give each device session a place in a public, cacheable status list, which its access tokens name: for verifiers
+    that do not follow the revocation feed. They learn of a sign-out after a minute or so, the feed's within
+    milliseconds."""
     delivery_networks: tuple[str, ...] = ()
     """Networks, beside the public internet, to which logout tokens and security events may be sent: whoever registers a
     receiver then reaches what is in them. Empty: none; loopback where the issuer is a loopback host."""

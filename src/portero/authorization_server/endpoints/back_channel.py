@@ -16,9 +16,10 @@ from portero.authorization_server.endpoints.introspect import IntrospectionEndpo
 from portero.authorization_server.endpoints.jwks import jwks
 from portero.authorization_server.endpoints.revocations import Revocations
 from portero.authorization_server.endpoints.revoke import RevocationEndpoint
+from portero.authorization_server.endpoints.status_lists import StatusLists
 from portero.authorization_server.endpoints.token import TokenEndpoint
 from portero.authorization_server.endpoints.userinfo import UserinfoEndpoint
-from portero.core.oauth.metadata import INTROSPECT, JWKS, REVOCATIONS, REVOKE, TOKEN, USERINFO, Endpoints
+from portero.core.oauth.metadata import INTROSPECT, JWKS, REVOCATIONS, REVOKE, STATUS_LISTS, TOKEN, USERINFO, Endpoints
 from portero.core.types import Issuer
 
 
@@ -54,6 +55,12 @@ def back_channel(context: Context, *, hub: Hub | None = None) -> list[Route]:
         paths.path(f"{REVOCATIONS}/snapshot"): Endpoint({"GET": feed.snapshot}, clients=clients, refuse=challenge),
         paths.path(f"{REVOCATIONS}/stream"): Endpoint({"GET": feed.stream}, clients=clients, refuse=challenge),
     }
+    if context.config.status_list:
+        lists, path = StatusLists(context), paths.path(STATUS_LISTS)
+        applications |= {
+            path: Endpoint({"GET": lists.listed}, clients=clients, audience=Audience.EVERYBODY),
+            f"{path}/{{number}}": Endpoint({"GET": lists.one}, clients=clients, audience=Audience.EVERYBODY),
+        }
     metadata = Endpoint({"GET": discovery(context)}, clients=clients, audience=Audience.EVERYBODY)
     applications |= dict.fromkeys(paths.well_known, metadata)
     return [Route(path, application) for path, application in applications.items()]

@@ -25,6 +25,7 @@ def discovery(context: Context) -> Handler:
             scopes=config.scopes,
             id_token_algorithms=context.key_ring.algorithms,
             languages=config.languages,
+            status_lists=config.status_list,
         )
         return cacheable_json(orjson.dumps(metadata), max_age=MAX_AGE)
 

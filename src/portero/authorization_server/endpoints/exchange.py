@@ -48,6 +48,8 @@ class Request:
     body: bytes
     peer: str | None = None
     """The address of the socket's other end, which may be a proxy."""
+    path: str = ""
+    """Decoded, without the query."""
 
     def header(self, name: bytes) -> str | None:
         """Return the one value of a header (`name` in lower case), or None.
@@ -156,7 +158,8 @@ class Endpoint:
         except BodyTooLarge:
             return too_large(MAX_BODY_BYTES)
         peer = scope.get("client")
-        request = Request(method, scope["headers"], scope["query_string"], body, None if peer is None else peer[0])
+        address = None if peer is None else peer[0]
+        request = Request(method, scope["headers"], scope["query_string"], body, address, scope["path"])
         try:
             return await handler(request)
         except RequestError as error:

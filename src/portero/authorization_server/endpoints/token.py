@@ -20,6 +20,7 @@ from portero.authorization_server.endpoints.exchange import Request
 from portero.authorization_server.endpoints.responses import Answer, sensitive_json, too_many
 from portero.authorization_server.limits import Invented, TokenLimits, TooManyRequests
 from portero.authorization_server.sign_in.address import client_address, limiting_key
+from portero.authorization_server.status_indexes import StatusIndexes
 from portero.core.digests import sha256_of
 from portero.core.errors import RequestError, Unavailable
 from portero.core.events import Event, EventName
@@ -29,7 +30,7 @@ from portero.core.grants.grant import Denied, Grant
 from portero.core.grants.refresh_token import decide_refresh_grant
 from portero.core.grants.token_exchange import grant_token_exchange
 from portero.core.oauth.errors import invalid_grant, invalid_request
-from portero.core.oauth.metadata import TOKEN, Endpoints
+from portero.core.oauth.metadata import STATUS_LISTS, TOKEN, Endpoints
 from portero.core.oauth.token import (
     ACCESS_TOKEN_TYPE,
     ClientCredentialsRequest,
@@ -43,6 +44,7 @@ from portero.core.oauth.token import (
     parse_token_request,
     render_token_response,
 )
+from portero.core.revocation.status_list import status_claim
 from portero.core.sessions.device_name import coarse_place
 from portero.core.sessions.rules import FreshMaterial, FreshStart, RefreshRules
 from portero.core.tokens import access_token, id_token
@@ -61,6 +63,9 @@ class TokenEndpoint:
         self._authenticator = ClientAuthenticator(context, clients)
         self._proofs = Proofs(context, htu=Endpoints.of(Issuer(config.issuer)).url(TOKEN))
         self._rules = replace(refresh_rules(config), restored_at=context.restored_at)
+        # A session opened while lists are on keeps its place when they are off: its tokens go on naming it.
+        self._status_lists = Endpoints.of(Issuer(config.issuer)).url(STATUS_LISTS)
+        self._indexes = StatusIndexes(context) if config.status_list else None
         self._id_token_lifetime = int(config.id_token_lifetime.total_seconds())
         self._limits = TokenLimits(config, monotonic=context.clock.monotonic)
 
@@ -147,7 +152,8 @@ class TokenEndpoint:
         # A guesser does not get at the one writer any more; an honest neighbour's code is still found.
         if guesses and (await context.store.read(key)).code is None:
             raise invalid_grant("the code is not valid", detail="unknown code, from an address that guesses")
-        fresh = FreshStart.of(context.random.bytes(FreshStart.SIZE))
+        index = None if self._indexes is None else await self._indexes.take()
+        fresh = FreshStart.of(context.random.bytes(FreshStart.SIZE), status_index=index)
         tag_key = self._tag_key()
 
         def decide(aggregate: CodeAggregate) -> Decision[Grant | Denied]:
@@ -162,7 +168,16 @@ class TokenEndpoint:
                 tag_key=tag_key,
             )
 
-        return await context.commit(key, decide, now=now)
+        outcome: Grant | Denied | None = None
+        try:
+            outcome = await context.commit(key, decide, now=now)
+        except Unavailable:
+            index = None  # it may have been stored: nobody else is given it
+            raise
+        finally:
+            if self._indexes is not None and index is not None and getattr(outcome, "status_index", None) != index:
+                self._indexes.give_back(index)
+        return outcome
 
     def _granted_to_client(
         self, asked: ClientCredentialsRequest, client: Client, *, cnf_jkt: str | None, now: NumericDate
@@ -222,6 +237,8 @@ class TokenEndpoint:
         )
         if grant.act is not None:
             claims["act"] = grant.act
+        if grant.status_index is not None:
+            claims["status"] = status_claim(grant.status_index, base=self._status_lists)
         token = sign(claims, typ=access_token.TYP)
         return render_token_response(
             TokenResponse(

@@ -240,6 +240,7 @@ def _first_use(
         user=user,
         nonce=code.nonce,
         claims=code.claims,
+        status_index=session.status_index,
     )
     if GrantType.REFRESH_TOKEN.value in client.grant_types:
         started = start_family(

@@ -48,6 +48,8 @@ class Grant:
     """Of the authorization request, for the ID token (OIDC Core §2)."""
     claims: str | None = None
     """The `claims` request parameter, as JSON (OIDC Core §5.5)."""
+    status_index: int | None = None
+    """The device session's place in the status lists; None: it has none."""
     act: Mapping[str, Any] | None = None
     """Who acts for the subject (RFC 8693 §4.1); not None says that the token was exchanged."""
 

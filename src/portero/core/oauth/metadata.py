@@ -65,6 +65,9 @@ END_SESSION = "end_session"
 REVOCATIONS = "revocations"
 """Below it: `snapshot`, `stream`, and the long poll at the path itself (design §3.3)."""
 
+STATUS_LISTS = "status-lists"
+"""The status lists, where they are on."""
+
 CLAIMS = (
     *("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid"),
     *("name", "preferred_username", "locale", "email"),
@@ -78,6 +81,7 @@ def server_metadata(
     scopes: tuple[str, ...],
     id_token_algorithms: tuple[str, ...],
     languages: tuple[str, ...],
+    status_lists: bool = False,
 ) -> Mapping[str, Any]:
     """Return the metadata document's members.
 
@@ -86,6 +90,7 @@ def server_metadata(
         scopes: scopes that may be announced.
         id_token_algorithms: `alg` values of the published keys.
         languages: BCP 47 tags of the pages.
+        status_lists: whether tokens name a place in a status list.
     """
     endpoints = Endpoints.of(issuer)
     methods = [method.value for method in AuthenticationMethod]
@@ -125,4 +130,6 @@ def server_metadata(
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
         "ui_locales_supported": list(languages),
+        # draft-ietf-oauth-status-list-21 §9.1
+        **({"status_list_aggregation_endpoint": endpoints.url(STATUS_LISTS)} if status_lists else {}),
     }

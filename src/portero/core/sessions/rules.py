@@ -106,15 +106,17 @@ class FreshStart:
     """16 bytes."""
     family_id: FamilyId
     """16 bytes."""
+    status_index: int | None = None
+    """An index of the status list that no session ever had; None: sessions have none."""
 
     SIZE = FreshMaterial.SIZE + 32
 
     @classmethod
-    def of(cls, block: bytes) -> FreshStart:
+    def of(cls, block: bytes, *, status_index: int | None = None) -> FreshStart:
         """Cut 96 random bytes into what a code exchange may need."""
         if len(block) != cls.SIZE:
             raise ValueError("a code exchange draws 96 random bytes")
-        return cls(FreshMaterial.of(block[:64]), block[64:80], FamilyId(block[80:]))
+        return cls(FreshMaterial.of(block[:64]), block[64:80], FamilyId(block[80:]), status_index)
 
 
 def profile_of(client: Client, *, cnf_jkt: str | None) -> Profile:

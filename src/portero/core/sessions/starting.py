@@ -81,6 +81,7 @@ def open_or_join(
         last_access_exp=now,
         absolute_end=absolute_end,
         idle_end=NumericDate(min(now + rules.idle_lifetime, absolute_end)),
+        status_index=fresh.status_index,
     )
     return Joined(session, opened=True)
 
