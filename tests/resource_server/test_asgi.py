@@ -13,10 +13,10 @@ from starlette.routing import Route
 
 from portero.resource_server import Guard
 from portero.resource_server.asgi import GuardEdge, GuardMiddleware, principal_of
-from portero.testing.adapter_conformance import AdapterConformance, Service, serve_asgi
+from portero.testing.adapter_conformance import CookieConformance, Service, serve_asgi
 
 
-class TestStarlette(AdapterConformance):
+class TestStarlette(CookieConformance):
     serve = staticmethod(serve_asgi)
 
     def build(self, guard: Guard, service: Service) -> Any:
@@ -35,6 +35,7 @@ class TestStarlette(AdapterConformance):
                 guarded("/orders", methods=["GET"], scopes=["orders:read"]),
                 guarded("/refund", methods=["POST"], scopes=["orders:write"], roles=["manager"]),
                 guarded("/fresh", methods=["GET"], max_auth_age=timedelta(minutes=10)),
+                guarded("/by-cookie", methods=["GET", "POST"], scopes=["orders:read"], cookie=True),
                 Route("/public", public),
             ],
             middleware=[Middleware(GuardEdge, guard=guard)],

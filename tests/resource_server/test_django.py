@@ -17,7 +17,7 @@ from django.views import View
 
 from portero.resource_server import Guard
 from portero.resource_server.django import principal_of, requires
-from portero.testing.adapter_conformance import AdapterConformance, Service, serve_asgi, serve_wsgi
+from portero.testing.adapter_conformance import CookieConformance, Service, serve_asgi, serve_wsgi
 from portero.testing.stand_in import stand_in_for
 from portero.testing.tokens import AUDIENCE
 from tests.resource_server.django_service import MIDDLEWARE, django_service
@@ -33,6 +33,7 @@ def sync_routes(guard: Guard, service: Service) -> list[Any]:
         path("orders", requires(guard, scopes=["orders:read"])(answer)),
         path("refund", requires(guard, scopes=["orders:write"], roles=["manager"])(answer)),
         path("fresh", requires(guard, max_auth_age=RECENT)(answer)),
+        path("by-cookie", requires(guard, scopes=["orders:read"], cookie=True)(answer)),
         path("public", lambda _: JsonResponse(service.public())),
     ]
 
@@ -48,39 +49,40 @@ def async_routes(guard: Guard, service: Service) -> list[Any]:
         path("orders", requires(guard, scopes=["orders:read"])(answer)),
         path("refund", requires(guard, scopes=["orders:write"], roles=["manager"])(answer)),
         path("fresh", requires(guard, max_auth_age=RECENT)(answer)),
+        path("by-cookie", requires(guard, scopes=["orders:read"], cookie=True)(answer)),
         path("public", public),
     ]
 
 
-class TestSyncViewsUnderWsgi(AdapterConformance):
+class TestSyncViewsUnderWsgi(CookieConformance):
     serve = staticmethod(serve_wsgi)
 
     def build(self, guard: Guard, service: Service) -> Any:
         return django_service(guard, sync_routes(guard, service), asynchronous=False)
 
 
-class TestAsyncViewsUnderAsgi(AdapterConformance):
+class TestAsyncViewsUnderAsgi(CookieConformance):
     serve = staticmethod(partial(serve_asgi, lifespan="off"))
 
     def build(self, guard: Guard, service: Service) -> Any:
         return django_service(guard, async_routes(guard, service), asynchronous=True)
 
 
-class TestSyncViewsUnderAsgi(AdapterConformance):
+class TestSyncViewsUnderAsgi(CookieConformance):
     serve = staticmethod(partial(serve_asgi, lifespan="off"))
 
     def build(self, guard: Guard, service: Service) -> Any:
         return django_service(guard, sync_routes(guard, service), asynchronous=True)
 
 
-class TestAsyncViewsUnderWsgi(AdapterConformance):
+class TestAsyncViewsUnderWsgi(CookieConformance):
     serve = staticmethod(serve_wsgi)
 
     def build(self, guard: Guard, service: Service) -> Any:
         return django_service(guard, async_routes(guard, service), asynchronous=False)
 
 
-class TestClassBasedViews(AdapterConformance):
+class TestClassBasedViews(CookieConformance):
     serve = staticmethod(serve_wsgi)
 
     def build(self, guard: Guard, service: Service) -> Any:
@@ -97,6 +99,7 @@ class TestClassBasedViews(AdapterConformance):
             path("orders", guarded(scopes=["orders:read"])),
             path("refund", guarded(scopes=["orders:write"], roles=["manager"])),
             path("fresh", guarded(max_auth_age=RECENT)),
+            path("by-cookie", guarded(scopes=["orders:read"], cookie=True)),
             path("public", lambda _: JsonResponse(service.public())),
         ]
         return django_service(guard, routes, asynchronous=False)

@@ -14,10 +14,10 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView, exception_handler
 
-from portero.resource_server import Guard
+from portero.resource_server import CookieCredential, Guard
 from portero.resource_server.django import principal_of
 from portero.resource_server.drf import Caller, requires
-from portero.testing.adapter_conformance import AdapterConformance, Service, serve_asgi, serve_wsgi
+from portero.testing.adapter_conformance import CookieConformance, Service, serve_asgi, serve_wsgi
 from portero.testing.issuer import InMemoryIssuer
 from portero.testing.stand_in import stand_in_for
 from portero.testing.tokens import AUDIENCE
@@ -43,12 +43,13 @@ def routes(guard: Guard, service: Service) -> list[Any]:
         path("orders", view(requires(guard, scopes=["orders:read"]))),
         path("refund", view(requires(guard, scopes=["orders:write"], roles=["manager"]))),
         path("fresh", view(requires(guard, max_auth_age=timedelta(minutes=10)))),
+        path("by-cookie", view(requires(guard, scopes=["orders:read"], cookie=True))),
         path("public", view(AllowAny)),
         path("anybody", view(IsAuthenticated)),
     ]
 
 
-class TestUnderWsgi(AdapterConformance):
+class TestUnderWsgi(CookieConformance):
     serve = staticmethod(serve_wsgi)
 
     def build(self, guard: Guard, service: Service) -> Any:
@@ -66,7 +67,7 @@ class TestUnderWsgi(AdapterConformance):
         self.assert_refused(self.send("GET", "/public", token="nonsense"), 401, "invalid_token")
 
 
-class TestUnderAsgi(AdapterConformance):
+class TestUnderAsgi(CookieConformance):
     serve = staticmethod(lambda app: serve_asgi(app, lifespan="off"))
 
     def build(self, guard: Guard, service: Service) -> Any:
@@ -77,7 +78,8 @@ def test_without_our_exception_handler_status_and_challenge_stay(monkeypatch: py
     """A forgotten setting must not turn a refusal into a 500."""
     monkeypatch.setattr(api_settings, "EXCEPTION_HANDLER", exception_handler)
     issuer = InMemoryIssuer()
-    guard = Guard(issuers=[issuer.url], audience=AUDIENCE, revocation=None, clock=issuer.clock)
+    cookie = CookieCredential(origins=["https://shop.test"])
+    guard = Guard(issuers=[issuer.url], audience=AUDIENCE, revocation=None, cookie=cookie, clock=issuer.clock)
     django_service(guard, routes(guard, Service()), asynchronous=False)
 
     with stand_in_for(guard) as issuer:

@@ -10,10 +10,10 @@ from flask import Flask
 from portero.resource_server import Guard
 from portero.resource_server.flask import current_principal, protect, requires
 from portero.resource_server.wsgi import principal_of
-from portero.testing.adapter_conformance import AdapterConformance, Service, serve_wsgi
+from portero.testing.adapter_conformance import CookieConformance, Service, serve_wsgi
 
 
-class TestFlask(AdapterConformance):
+class TestFlask(CookieConformance):
     serve = staticmethod(serve_wsgi)
 
     def build(self, guard: Guard, service: Service) -> Any:
@@ -29,5 +29,6 @@ class TestFlask(AdapterConformance):
         app.get("/orders", endpoint="orders")(requires(guard, scopes=["orders:read"])(answer))
         app.post("/refund", endpoint="refund")(requires(guard, scopes=["orders:write"], roles=["manager"])(answer))
         app.get("/fresh", endpoint="fresh")(requires(guard, max_auth_age=timedelta(minutes=10))(answer))
+        app.route("/by-cookie", methods=["GET", "POST"])(requires(guard, scopes=["orders:read"], cookie=True)(answer))
         app.get("/public")(service.public)
         return app

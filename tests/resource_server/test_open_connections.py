@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from portero.core.types import Secret
-from portero.resource_server import Guard, RevocationFeed
+from portero.resource_server import CookieCredential, Guard, RevocationFeed, asgi_websocket
 from portero.resource_server.asgi import GuardMiddleware, principal_of
 from portero.testing.clock import FakeClock
 from portero.testing.issuer import InMemoryIssuer
@@ -69,7 +69,13 @@ class World:
         self.clock = FakeClock()
         self.issuer = InMemoryIssuer(clock=self.clock)
         feed = RevocationFeed("service", Secret("x"))
-        self.guard = Guard(issuers=[self.issuer.url], audience=AUDIENCE, revocation=feed, clock=self.clock)
+        self.guard = Guard(
+            issuers=[self.issuer.url],
+            audience=AUDIENCE,
+            revocation=feed,
+            cookie=CookieCredential(origins=["https://shop.test"], name="access"),
+            clock=self.clock,
+        )
         self.issuer.trust_in(self.guard)
         self.guard.check = self.check  # type: ignore[method-assign] # no network in these tests
 
@@ -249,6 +255,187 @@ def test_an_application_that_only_sends_notices_that_it_was_closed() -> None:
 
         with pytest.raises(OSError, match="access token is over"):
             await connection.done()
+
+    run(story)
+
+
+# ── a WebSocket's first message ──────────────────────────────────────────────────────
+
+
+def test_a_first_message_brings_the_token_where_the_route_says_so() -> None:
+    """The application sees a connection as any other, and neither the message nor its token."""
+
+    async def story(world: World) -> None:
+        scope = websocket_scope(None, subprotocols=["orders.v1"])
+        connection = world.connect(echo, scope, first_message=True)
+        await connection.to_app.put({"type": "websocket.connect"})
+        assert await connection.next() == {"type": "websocket.accept", "subprotocol": "orders.v1"}
+
+        await connection.to_app.put({"type": "websocket.receive", "text": f"Bearer {world.issuer.mint(sub='bob')}"})
+
+        assert (await connection.next())["text"] == "bob"
+        await connection.to_app.put({"type": "websocket.receive", "text": "hello"})
+        assert (await connection.next())["text"] == "hello"
+        await connection.to_app.put({"type": "websocket.disconnect", "code": 1000})
+        await connection.done()
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ({"text": "Bearer nonsense"}, 4401),
+        ({"text": "hello"}, 4401),
+        ({"bytes": b"\xff"}, 4401),
+        ({"text": "Bearer a, Bearer b"}, 4400),
+    ],
+)
+def test_a_first_message_without_a_good_token_closes_the_connection(message: Message, code: int) -> None:
+    """With the code of the table: it was accepted already."""
+
+    async def story(world: World) -> None:
+        connection = world.connect(echo, websocket_scope(None), first_message=True)
+        await connection.to_app.put({"type": "websocket.connect"})
+        assert (await connection.next())["type"] == "websocket.accept"
+
+        await connection.to_app.put({"type": "websocket.receive", **message})
+
+        closed = await connection.next()
+        assert (closed["type"], closed["code"]) == ("websocket.close", code)
+        await connection.done()
+
+    run(story)
+
+
+def test_a_client_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody holds a connection open without a token."""
+    monkeypatch.setattr(asgi_websocket, "FIRST_MESSAGE_WITHIN", 0.01)
+
+    async def story(world: World) -> None:
+        connection = world.connect(echo, websocket_scope(None), first_message=True)
+        await connection.to_app.put({"type": "websocket.connect"})
+        assert (await connection.next())["type"] == "websocket.accept"
+
+        assert (await connection.next())["code"] == 4401
+        await connection.done()
+
+    run(story)
+
+
+def test_a_client_that_leaves_before_its_first_message_leaves_nothing() -> None:
+    """Nothing is sent to who is gone."""
+
+    async def story(world: World) -> None:
+        connection = world.connect(echo, websocket_scope(None), first_message=True)
+        await connection.to_app.put({"type": "websocket.connect"})
+        assert (await connection.next())["type"] == "websocket.accept"
+        await connection.to_app.put({"type": "websocket.disconnect", "code": 1001})
+        await connection.done()
+
+        assert connection.from_app.empty()
+
+    run(story)
+
+
+def test_a_first_message_is_no_token_where_the_route_does_not_say_so() -> None:
+    """The handshake is refused, as without a token."""
+
+    async def story(world: World) -> None:
+        connection = world.connect(echo, websocket_scope(None))
+        await connection.to_app.put({"type": "websocket.connect"})
+
+        assert (await connection.next())["type"] == "websocket.close"
+        await connection.done()
+
+    run(story)
+
+
+# ── a cookie ─────────────────────────────────────────────────────────────────────────
+
+
+def with_cookie(token: str, *, origin: str | None) -> dict[str, Any]:
+    scope = websocket_scope(None)
+    scope["headers"] = [(b"cookie", f"access={token}".encode())]
+    if origin is not None:
+        scope["headers"].append((b"origin", origin.encode()))
+    return scope
+
+
+def test_a_cookie_opens_a_websocket_from_a_listed_origin() -> None:
+    """A browser attaches it by itself; the handshake always says from where."""
+
+    async def story(world: World) -> None:
+        scope = with_cookie(world.issuer.mint(sub="bob"), origin="https://shop.test")
+        connection = world.connect(echo, scope, cookie=True)
+        await connection.to_app.put({"type": "websocket.connect"})
+
+        assert (await connection.next())["type"] == "websocket.accept"
+        assert (await connection.next())["text"] == "bob"
+        connection.task.cancel()
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("origin", "accepts"),
+    [("https://evil.test", True), ("https://shop.test.evil.test", True), ("null", True), (None, True),
+     ("https://shop.test", False)],
+)  # fmt: skip
+def test_a_cookie_opens_no_websocket_from_elsewhere_or_where_it_does_not_count(
+    origin: str | None, accepts: bool
+) -> None:
+    """Cross-site WebSocket hijacking: the browser asks nobody before it connects."""
+
+    async def story(world: World) -> None:
+        connection = world.connect(echo, with_cookie(world.issuer.mint(), origin=origin), cookie=accepts)
+        await connection.to_app.put({"type": "websocket.connect"})
+
+        assert await connection.next() == {"type": "websocket.close", "code": 4401, "reason": "no_token"}
+        await connection.done()
+
+    run(story)
+
+
+@pytest.mark.attack(row=96)
+@pytest.mark.parametrize("by", ["first message", "cookie"])
+def test_a_websocket_closes_with_its_token_however_that_came(by: str) -> None:
+    """On revocation, with the code of the table."""
+
+    async def story(world: World) -> None:
+        token = world.issuer.mint(sid="s1")
+        scope = with_cookie(token, origin="https://shop.test") if by == "cookie" else websocket_scope(None)
+        connection = world.connect(echo, scope, cookie=True, first_message=True)
+        await connection.to_app.put({"type": "websocket.connect"})
+        assert (await connection.next())["type"] == "websocket.accept"
+        if by == "first message":
+            await connection.to_app.put({"type": "websocket.receive", "text": f"Bearer {token}"})
+        assert (await connection.next())["type"] == "websocket.send"
+
+        world.revoke(sid="s1")
+
+        assert (await connection.next())["code"] == 4401
+        await connection.done()
+
+    run(story)
+
+
+@pytest.mark.attack(row=97)
+@pytest.mark.parametrize("what", [{"first_message": True}, {"cookie": True}])
+def test_a_token_in_the_query_string_is_none_on_routes_that_accept_more(what: dict[str, bool]) -> None:
+    """What a route accepts beside the header never includes the address."""
+
+    async def story(world: World) -> None:
+        scope = websocket_scope(None)
+        scope["query_string"] = b"access_token=" + world.issuer.mint().encode()
+        connection = world.connect(echo, scope, **what)
+        await connection.to_app.put({"type": "websocket.connect"})
+        if "first_message" in what:
+            assert (await connection.next())["type"] == "websocket.accept"
+            await connection.to_app.put({"type": "websocket.receive", "text": "hello"})
+
+        assert (await connection.next())["code"] == 4401
+        await connection.done()
 
     run(story)
 

@@ -9,10 +9,10 @@ from quart import Quart, request
 
 from portero.resource_server import Guard
 from portero.resource_server.asgi import GuardEdge, GuardMiddleware, principal_of
-from portero.testing.adapter_conformance import AdapterConformance, Service, serve_asgi
+from portero.testing.adapter_conformance import CookieConformance, Service, serve_asgi
 
 
-class TestQuart(AdapterConformance):
+class TestQuart(CookieConformance):
     serve = staticmethod(serve_asgi)
 
     def build(self, guard: Guard, service: Service) -> Any:
@@ -27,6 +27,7 @@ class TestQuart(AdapterConformance):
         quart.add_url_rule("/orders", "orders", answer)
         quart.add_url_rule("/refund", "refund", answer, methods=["POST"])
         quart.add_url_rule("/fresh", "fresh", answer)
+        quart.add_url_rule("/by-cookie", "by_cookie", answer, methods=["GET", "POST"])
         quart.add_url_rule("/public", "public", public)
 
         def guarded(**what: Any) -> GuardMiddleware:
@@ -36,6 +37,7 @@ class TestQuart(AdapterConformance):
             "/orders": guarded(scopes=["orders:read"]),
             "/refund": guarded(scopes=["orders:write"], roles=["manager"]),
             "/fresh": guarded(max_auth_age=timedelta(minutes=10)),
+            "/by-cookie": guarded(scopes=["orders:read"], cookie=True),
         }
 
         async def dispatch(scope: Any, receive: Any, send: Any) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from portero.resource_server import Guard
 from portero.resource_server.wsgi import GuardEdge, GuardMiddleware, principal_of
-from portero.testing.adapter_conformance import AdapterConformance, Service, serve_wsgi
+from portero.testing.adapter_conformance import CookieConformance, Service, serve_wsgi
 
 StartResponse = Callable[..., Any]
 
 
-class TestWsgi(AdapterConformance):
+class TestWsgi(CookieConformance):
     serve = staticmethod(serve_wsgi)
 
     def build(self, guard: Guard, service: Service) -> Any:
@@ -39,6 +39,7 @@ class TestWsgi(AdapterConformance):
             "/orders": guarded(scopes=["orders:read"]),
             "/refund": guarded(scopes=["orders:write"], roles=["manager"]),
             "/fresh": guarded(max_auth_age=timedelta(minutes=10)),
+            "/by-cookie": guarded(scopes=["orders:read"], cookie=True),
             "/public": public,
         }
 

@@ -6,6 +6,7 @@ storage, no templates and no web framework.
 """
 
 from portero.core.keys.key_cache import KeyCachePolicy
+from portero.core.policy.cookie_credential import CookieCredential
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
 from portero.core.policy.requirement import Requirement, WhenStale
@@ -14,6 +15,7 @@ from portero.resource_server.guard import Guard, Readiness
 from portero.resource_server.issuers import FeedStart, RevocationFeed, TrustedIssuer
 
 __all__ = [
+    "CookieCredential",
     "FeedStart",
     "Guard",
     "KeyCachePolicy",

@@ -19,7 +19,7 @@ from portero.core.policy.credentials import token_of, token_of_header
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import NO_TOKEN, Refusal, two_tokens
 from portero.core.policy.requirement import Requirement
-from portero.resource_server.asgi_websocket import guard_websocket
+from portero.resource_server.asgi_websocket import WEBSOCKET, GuardedWebSocket, guard_websocket
 from portero.resource_server.guard import Guard
 from portero.resource_server.trust import KeysWanted
 
@@ -58,25 +58,87 @@ class GuardEdge:
         guard: whose CORS origins, metadata and drivers these are.
     """
 
+    _requirement: Requirement | None = None
+    """What all of the application requires; an edge requires nothing, its routes do."""
+
     def __init__(self, app: App, *, guard: Guard) -> None:
         self.app = app
+        self._admit = guard.admit
         self.guard = guard
         self._metadata_path = guard.metadata_path
         self._adds_cors = bool(guard.cors.origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        kind = scope["type"]
-        if kind == "lifespan":
-            await self._lifespan(scope, receive, send)
+        if scope["type"] != "http":
+            await self._serve_other(scope, receive, send)
             return
-        if kind != "http":
-            await self.app(scope, receive, send)
+        # One frame for all of it, and no coroutine beside the application's: what this costs, every request pays.
+        authorization = origin_value = None
+        repeated = False
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                repeated = authorization is not None
+                authorization = value
+            elif name == b"origin":
+                origin_value = value
+        origin = None if origin_value is None else origin_value.decode("latin-1")
+        if (scope["method"] == "OPTIONS" or scope["path"] == self._metadata_path) and await self.answers(
+            scope, send, origin=origin
+        ):
             return
-        origin = _header(scope["headers"], b"origin") if self._adds_cors else None
-        if await self.answers(scope, send, origin=origin):
-            return
-        await self.app(scope, receive, self.with_cors(send, origin) if self._adds_cors else send)
+        requirement = self._requirement
+        if requirement is not None:
+            outcome: Principal | Refusal
+            if repeated:
+                outcome = two_tokens("Authorization is repeated")
+            elif requirement.carriers:
+                outcome = await admit_scope(self.guard, scope, requirement)
+            elif authorization is None:
+                outcome = NO_TOKEN
+            else:
+                token = token_of_header(authorization, scope["query_string"])
+                if not isinstance(token, bytes):
+                    outcome = token
+                else:
+                    try:
+                        outcome = (
+                            self._admit(token, requirement)
+                            if self.guard.started
+                            else await self.guard.check(token, requirement)
+                        )
+                    except KeysWanted:
+                        outcome = await self.guard.check(token, requirement)
+            if isinstance(outcome, Refusal):
+                await self.refuse(outcome, scope, send, origin=origin)
+                return
+            scope[PRINCIPAL] = outcome
+        if self._adds_cors:
+            send = self.with_cors(send, origin)
+        stream: _EventStream | None = None
+
+        def send_and_notice(message: Message) -> Awaitable[None]:
+            nonlocal stream
+            if stream is not None and stream.over:
+                # As a server does when the client is gone: an application that only sends must notice.
+                raise OSError("the event stream was ended because its access token is over")
+            if message["type"] == "http.response.start":
+                for name, value in message.get("headers", ()):
+                    # An event stream of an admitted caller ends when the token does.
+                    if len(name) == 12 and name.lower() == b"content-type":
+                        if value[:17].lower() == _EVENT_STREAM and PRINCIPAL in scope:
+                            stream = _EventStream(self.guard, scope[PRINCIPAL], send)
+                        break
+            return send(message)
+
+        try:
+            await self.app(scope, receive, send_and_notice)
+        except asyncio.CancelledError:
+            if stream is None or not stream.was_cancelled_by_guard():
+                raise
+        finally:
+            if stream is not None:
+                await stream.settle()
 
     async def answers(self, scope: Scope, send: Send, *, origin: str | None) -> bool:
         """Answer what needs no token: preflights and the metadata document."""
@@ -118,6 +180,25 @@ class GuardEdge:
         written = self.guard.http_refusal(refusal, origin=origin)
         await _answer(send, written.status, written.headers, written.body, head=scope["method"] == "HEAD")
 
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif kind == "websocket" and self._requirement is not None:
+            await guard_websocket(self.app, scope, receive, send, guard=self.guard, requirement=self._requirement)
+        elif kind == "websocket":
+            # Routes that decide for themselves find here what closes them when the token is over.
+            connection = scope[WEBSOCKET] = GuardedWebSocket(scope, receive, send)
+            try:
+                await self.app(scope, connection.receive, connection.send)
+            finally:
+                await connection.settle()
+        elif self._requirement is not None:
+            # An unknown kind of connection is not served: it would be served unchecked.
+            raise NotImplementedError(f"the Guard does not know connections of type {kind!r}")
+        else:
+            await self.app(scope, receive, send)
+
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_and_start() -> Message:
             message = await receive()
@@ -145,114 +226,49 @@ class GuardMiddleware(GuardEdge):
     def __init__(self, app: App, *, guard: Guard, requirement: Requirement) -> None:
         super().__init__(app, guard=guard)
         self._requirement = requirement
-        self._admit = guard.admit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        kind = scope["type"]
-        if kind == "http":
-            guard = self.guard
-            authorization = origin_value = None
-            repeated = False
-            for name, value in scope["headers"]:
-                if name == b"authorization":
-                    repeated = authorization is not None
-                    authorization = value
-                elif name == b"origin":
-                    origin_value = value
-            origin = None if origin_value is None else origin_value.decode("latin-1")
-            method = scope["method"]
-            if (method == "OPTIONS" or scope["path"] == self._metadata_path) and await self.answers(
-                scope, send, origin=origin
-            ):
-                return
-            outcome: Principal | Refusal
-            if repeated:
-                outcome = two_tokens("Authorization is repeated")
-            elif authorization is None:
-                outcome = NO_TOKEN
-            else:
-                token = token_of_header(authorization, scope["query_string"])
-                if isinstance(token, bytes):
-                    try:
-                        outcome = (
-                            self._admit(token, self._requirement)
-                            if guard.started
-                            else await guard.check(token, self._requirement)
-                        )
-                    except KeysWanted:
-                        outcome = await guard.check(token, self._requirement)
-                else:
-                    outcome = token
-            if type(outcome) is not Principal:
-                await self.refuse(outcome, scope, send, origin=origin)  # type: ignore[arg-type] # the union's other half
-                return
-            scope[PRINCIPAL] = outcome
-            if self._adds_cors:
-                send = self.with_cors(send, origin)
-            stream: _EventStream | None = None
-
-            # No coroutine of its own: what it costs, every request pays.
-            def send_and_notice(message: Message) -> Awaitable[None]:
-                nonlocal stream
-                if message["type"] == "http.response.start" and _starts_event_stream(message):
-                    stream = _EventStream(self.guard, outcome, send)
-                return send(message)
-
-            try:
-                await self.app(scope, receive, send_and_notice)
-            except asyncio.CancelledError:
-                if stream is None or not await stream.ended_by_guard():
-                    raise
-            finally:
-                if stream is not None:
-                    stream.forget()
-        elif kind == "websocket":
-            await guard_websocket(self.app, scope, receive, send, guard=self.guard, requirement=self._requirement)
-        elif kind == "lifespan":
-            await self._lifespan(scope, receive, send)
-        else:
-            # An unknown kind of connection is not served: it would be served unchecked.
-            raise NotImplementedError(f"the Guard does not know connections of type {kind!r}")
-
-
-def _starts_event_stream(message: Message) -> bool:
-    for name, value in message.get("headers", ()):
-        if len(name) == 12 and name.lower() == b"content-type":
-            return bool(value[:17].lower() == _EVENT_STREAM)
-    return False
 
 
 class _EventStream:
-    """An answer that is an event stream: ended when the token is over. Made in the task that serves it."""
+    """An answer that is an event stream: finished when the token is over."""
 
-    __slots__ = ("_connection", "_over", "_send", "_task")
+    __slots__ = ("_connection", "_finishing", "_send", "_task", "over")
 
     def __init__(self, guard: Guard, principal: Principal, send: Send) -> None:
+        self.over = False
         self._send = send
-        self._over = False
+        self._finishing: asyncio.Task[None] | None = None
+        # It may be a task of the framework's own, within the one that runs the middleware.
         self._task = asyncio.current_task()
         self._connection = guard.watch(principal, self._end)
 
     def _end(self, _refusal: Refusal) -> None:
-        self._over = True
+        self.over = True
+        self._finishing = asyncio.ensure_future(self._finish())
         if self._task is not None:
             self._task.cancel()
 
-    async def ended_by_guard(self) -> bool:
-        """After a cancellation: whether it was ours; then the body is finished properly."""
-        if not self._over or self._task is None or self._task.uncancel() > 0:
-            return False
+    async def _finish(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        return True
 
-    def forget(self) -> None:
+    def was_cancelled_by_guard(self) -> bool:
+        """After a cancellation of the task that runs the middleware: whether it was ours."""
+        return (
+            self.over and self._task is asyncio.current_task() and self._task is not None and not self._task.uncancel()
+        )
+
+    async def settle(self) -> None:
+        """Leave nothing running."""
         self._connection.forget()
+        if self._finishing is not None:
+            await self._finishing
 
 
 async def admit_scope(guard: Guard, scope: Scope, requirement: Requirement) -> Principal | Refusal:
     """Check an HTTP scope's token, for adapters whose framework calls us inside a request."""
-    token = token_of(scope["headers"], scope.get("query_string", b""))
+    headers = scope["headers"]
+    token = guard.or_cookie(
+        token_of(headers, scope.get("query_string", b"")), lambda name: _joined(headers, name), requirement
+    )
     if not isinstance(token, bytes):
         return token
     return await guard.check(token, requirement)
@@ -263,6 +279,13 @@ def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str | None
         if name == wanted:
             return value.decode("latin-1")
     return None
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]], wanted: str) -> str | None:
+    # RFC 9113 §8.2.3: cookies may come in several fields; every other one joins by comma.
+    name = wanted.encode("latin-1")
+    found = [value.decode("latin-1") for header, value in headers if header == name]
+    return ("; " if wanted == "cookie" else ", ").join(found) if found else None
 
 
 def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

@@ -1,9 +1,10 @@
 """A WebSocket behind the Guard: checked at the handshake, closed when its token is over (design §3.5).
 
-The token comes in the `Authorization` header, or, from a browser, as the subprotocol
-`portero.bearer.<token>` beside the application's own. Never in the query string. A refusal
-before the handshake is the HTTP status; a browser page cannot see that, so one that brought
-its token as a subprotocol is accepted and then closed with the code of the table.
+The token comes in the `Authorization` header; from a browser, as the subprotocol
+`portero.bearer.<token>` beside the application's own; where the route says so, in the Guard's
+cookie, or as the first message, `Bearer <token>`. Never in the query string. A refusal
+before the handshake is the HTTP status; a browser page cannot see that, so one that brought its
+token as subprotocol or first message is accepted and then closed with the code of the table.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from portero.core.policy.credentials import token_of, token_of_subprotocols
+from portero.core.policy.credentials import token_of, token_of_header, token_of_subprotocols
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import NO_TOKEN, Refusal, two_tokens
 from portero.core.policy.rendering import close_reason
-from portero.core.policy.requirement import Requirement
+from portero.core.policy.requirement import Carrier, Requirement
 from portero.resource_server.guard import Guard
+from portero.resource_server.open_connections import OpenConnection
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,78 +27,89 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+WEBSOCKET = "portero.websocket"
+"""Where an edge leaves the connection in the scope, for routes that decide for themselves."""
 SUBPROTOCOL = "portero.bearer"
 """What a page offers beside the token when its application has no subprotocol of its own."""
+FIRST_MESSAGE_WITHIN = 10.0
+"""Seconds a client has for its first message, where that brings the token."""
 
 
 async def guard_websocket(
     app: App, scope: Scope, receive: Receive, send: Send, *, guard: Guard, requirement: Requirement
 ) -> None:
     """Serve one WebSocket connection."""
-    outcome, by_subprotocol = await admit_websocket(guard, scope, requirement)
-    if isinstance(outcome, Refusal):
-        await _refuse(scope, receive, send, outcome, guard=guard, by_subprotocol=by_subprotocol)
-        return
-    scope["portero.principal"] = outcome
-    connection = _Connection(receive, send, subprotocols=scope.get("subprotocols") or [])
-    watched = guard.watch(outcome, connection.end)
+    connection = GuardedWebSocket(scope, receive, send)
     try:
-        await app(scope, connection.receive, connection.send)
+        outcome = await connection.admit(guard, requirement)
+        if isinstance(outcome, Refusal):
+            await connection.refuse(outcome, guard)
+        else:
+            await app(scope, connection.receive, connection.send)
     finally:
-        watched.forget()
         await connection.settle()
 
 
-async def refuse_websocket(scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, guard: Guard) -> None:
-    """Refuse a handshake before any token was looked for: the HTTP status, where the server can send one."""
-    await _refuse(scope, receive, send, refusal, guard=guard, by_subprotocol=False)
-
-
-async def admit_websocket(guard: Guard, scope: Scope, requirement: Requirement) -> tuple[Principal | Refusal, bool]:
-    """Check the handshake's token; also answers whether it came as a subprotocol.
-
-    The token is taken out of `scope["subprotocols"]` and the header, so that no application
-    and no log sees it there.
-    """
-    in_header = token_of(scope["headers"], scope.get("query_string", b""))
-    offered = token_of_subprotocols(scope.get("subprotocols") or ())
-    if isinstance(offered, Refusal):
-        return offered, True
-    in_subprotocol, rest = offered
-    if in_subprotocol is not None:
-        scope["subprotocols"] = list(rest)
-        scope["headers"] = [
-            (name, ", ".join(rest).encode("latin-1") if name == b"sec-websocket-protocol" else value)
-            for name, value in scope["headers"]
-        ]
-        if in_header is not NO_TOKEN:
-            return two_tokens("Authorization and subprotocol"), True
-        return await guard.check(in_subprotocol, requirement), True
-    if isinstance(in_header, Refusal):
-        return in_header, False
-    return await guard.check(in_header, requirement), False
-
-
-class _Connection:
+class GuardedWebSocket:
     """The application's view of the connection, which ends when the token does."""
 
-    def __init__(self, receive: Receive, send: Send, *, subprotocols: list[str]) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
         self._receive = receive
         self._send = send
-        self._default_subprotocol = SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
         self._over: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
+        self._credential: bytes | Refusal | None = None
+        self._by_page = False
+        """The token came in a way that a page chooses: it is told by a close code."""
+        self._connect: Message | None = None
+        """`websocket.connect`, taken for the application and not yet handed to it."""
         self._accepted = False
         self._closed = False
+        self._default_subprotocol: str | None = None
+        self._watched: OpenConnection | None = None
         self._closing: asyncio.Task[None] | None = None
         self._pending: asyncio.Future[Message] | None = None
 
-    def end(self, refusal: Refusal) -> None:
-        """The token is over: close, whatever the application does."""
-        if not self._over.done():
-            self._over.set_result(refusal)
-            self._closing = asyncio.ensure_future(self._close(refusal))
+    async def admit(self, guard: Guard, requirement: Requirement) -> Principal | Refusal:
+        """Check the connection's token; once admitted, the connection is closed when it is over.
+
+        The token is taken out of `scope["subprotocols"]` and the header, so that no application
+        and no log sees it there.
+        """
+        if self._credential is None:
+            self._credential = self._handshake_token(guard, requirement)
+        if self._credential is NO_TOKEN and Carrier.FIRST_MESSAGE in requirement.carriers and not self._accepted:
+            self._credential = await self._first_message()
+        if isinstance(self._credential, Refusal):
+            return self._credential
+        outcome = await guard.check(self._credential, requirement)
+        if isinstance(outcome, Principal):
+            self._scope["portero.principal"] = outcome
+            if self._watched is None:
+                self._watched = guard.watch(outcome, self._end)
+        return outcome
+
+    async def refuse(self, refusal: Refusal, guard: Guard) -> None:
+        """End an unadmitted connection."""
+        if self._connect is None and not self._accepted:
+            await self._receive()
+        if self._by_page and not self._accepted:
+            offered = self._scope.get("subprotocols") or []
+            await self._accept(offered[0] if offered else None)
+        if self._accepted or "websocket.http.response" not in (self._scope.get("extensions") or {}):
+            await self._close(refusal)
+            return
+        self._closed = True
+        written = guard.http_refusal(refusal, origin=None)
+        headers = [(name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in written.headers]
+        await self._send({"type": "websocket.http.response.start", "status": written.status, "headers": headers})
+        await self._send({"type": "websocket.http.response.body", "body": written.body})
 
     async def receive(self) -> Message:
+        """The application's `receive`."""
+        if self._connect is not None:
+            connect, self._connect = self._connect, None
+            return connect
         if self._pending is None:
             self._pending = asyncio.ensure_future(self._receive())
         either: set[asyncio.Future[Any]] = {self._pending, self._over}
@@ -107,47 +120,87 @@ class _Connection:
         return pending.result()
 
     async def send(self, message: Message) -> None:
+        """The application's `send`."""
         if self._over.done():
             # As a server does when the peer is gone: an application that only sends must notice.
             raise OSError("the connection was closed because its access token is over")
-        if message["type"] == "websocket.accept":
+        kind = message["type"]
+        if kind == "websocket.accept":
+            if self._accepted:
+                return  # already, for its first message
             self._accepted = True
             if not message.get("subprotocol") and self._default_subprotocol is not None:
                 message = {**message, "subprotocol": self._default_subprotocol}
-        elif message["type"] == "websocket.close":
+        elif kind == "websocket.close":
+            if self._closed:
+                return
             self._closed = True
         await self._send(message)
 
     async def settle(self) -> None:
         """Leave nothing running."""
+        if self._watched is not None:
+            self._watched.forget()
         if self._pending is not None:
             self._pending.cancel()
             await asyncio.wait({self._pending})
         if self._closing is not None:
             await self._closing
 
+    def _handshake_token(self, guard: Guard, requirement: Requirement) -> bytes | Refusal:
+        scope = self._scope
+        token = guard.or_cookie(
+            token_of(scope["headers"], scope.get("query_string", b"")), self._header, requirement, websocket=True
+        )
+        offered = token_of_subprotocols(scope.get("subprotocols") or ())
+        if isinstance(offered, Refusal):
+            self._by_page = True
+            return offered
+        in_subprotocol, rest = offered
+        if in_subprotocol is None:
+            return token
+        self._by_page = True
+        self._default_subprotocol = SUBPROTOCOL if SUBPROTOCOL in rest else None
+        scope["subprotocols"] = list(rest)
+        scope["headers"] = [
+            (name, ", ".join(rest).encode("latin-1") if name == b"sec-websocket-protocol" else value)
+            for name, value in scope["headers"]
+        ]
+        return in_subprotocol if token is NO_TOKEN else two_tokens("subprotocol and another")
+
+    async def _first_message(self) -> bytes | Refusal:
+        self._by_page = True
+        self._connect = await self._receive()
+        # The application cannot choose among the subprotocols any more: the first one it is.
+        await self._accept(next(iter(self._scope.get("subprotocols") or ()), None))
+        try:
+            async with asyncio.timeout(FIRST_MESSAGE_WITHIN):
+                message = await self._receive()
+        except TimeoutError:
+            return NO_TOKEN
+        if message["type"] != "websocket.receive":
+            self._closed = True
+            return NO_TOKEN
+        text = message.get("text")
+        return token_of_header((message.get("bytes") or b"") if text is None else text.encode("latin-1", "replace"))
+
+    async def _accept(self, subprotocol: str | None) -> None:
+        self._accepted = True
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+
+    def _end(self, refusal: Refusal) -> None:
+        """The token is over: close, whatever the application does."""
+        if not self._over.done():
+            self._over.set_result(refusal)
+            self._closing = asyncio.ensure_future(self._close(refusal))
+
     async def _close(self, refusal: Refusal) -> None:
         if not self._closed:
             self._closed = True
-            await self._send(_close_message(refusal))
+            reason = close_reason(refusal)
+            await self._send({"type": "websocket.close", "code": refusal.row.close_code, "reason": reason})
 
-
-async def _refuse(
-    scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, guard: Guard, by_subprotocol: bool
-) -> None:
-    await receive()  # websocket.connect
-    if by_subprotocol:
-        offered = scope.get("subprotocols") or []
-        await send({"type": "websocket.accept", "subprotocol": offered[0] if offered else None})
-        await send(_close_message(refusal))
-    elif "websocket.http.response" in (scope.get("extensions") or {}):
-        written = guard.http_refusal(refusal, origin=None)
-        headers = [(name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in written.headers]
-        await send({"type": "websocket.http.response.start", "status": written.status, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": written.body})
-    else:
-        await send(_close_message(refusal))
-
-
-def _close_message(refusal: Refusal) -> Message:
-    return {"type": "websocket.close", "code": refusal.row.close_code, "reason": close_reason(refusal)}
+    def _header(self, wanted: str) -> str | None:
+        name = wanted.encode("latin-1")
+        found = [value.decode("latin-1") for header, value in self._scope["headers"] if header == name]
+        return ("; " if wanted == "cookie" else ", ").join(found) if found else None

@@ -92,7 +92,7 @@ def admit(guard: Guard, request: HttpRequest, requirement: Requirement) -> Princ
     if not isinstance(request, ASGIRequest):
         return wsgi.admit_environ(guard, request.META, requirement)
     # Under ASGI Django runs a sync view in a thread; what needs the network comes back to the server's loop.
-    token = wsgi.token_of_environ(request.META)
+    token = wsgi.token_of_environ(guard, request.META, requirement)
     if not isinstance(token, bytes):
         return token
     try:
@@ -107,7 +107,7 @@ async def admit_async(guard: Guard, request: HttpRequest, requirement: Requireme
     if not isinstance(request, ASGIRequest):
         # Under WSGI an async view has an event loop of its own for one request: nothing may live on it.
         return wsgi.admit_environ(guard, request.META, requirement)
-    token = wsgi.token_of_environ(request.META)
+    token = wsgi.token_of_environ(guard, request.META, requirement)
     if not isinstance(token, bytes):
         return token
     return _kept(request, await guard.check(token, requirement))

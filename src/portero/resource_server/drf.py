@@ -107,6 +107,9 @@ def requires(guard: Guard, **what: Unpack[Required]) -> type[permissions.BasePer
             outcome = admit(guard, request._request, requirement)
             if isinstance(outcome, Refusal):
                 raise RefusedRequest(guard, outcome)
+            if request.auth is None:
+                # By a cookie, which counts on this route and not for the authentication class.
+                request.user, request.auth = Caller(outcome), outcome
             return True
 
     return Required

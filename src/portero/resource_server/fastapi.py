@@ -29,7 +29,7 @@ from portero.core.policy.refusal import Refusal
 from portero.core.policy.rendering import close_reason
 from portero.core.policy.requirement import Requirement
 from portero.resource_server.asgi import PRINCIPAL, GuardEdge, admit_scope
-from portero.resource_server.asgi_websocket import admit_websocket
+from portero.resource_server.asgi_websocket import WEBSOCKET, GuardedWebSocket
 from portero.resource_server.guard import Guard
 from portero.resource_server.required import Required
 
@@ -63,8 +63,13 @@ class _Requires(SecurityBase):
         scope = connection.scope
         origin = connection.headers.get("origin")
         if scope["type"] == "websocket":
-            outcome, _ = await admit_websocket(self._guard, scope, self._requirement)
+            websocket = scope.get(WEBSOCKET)
+            if not isinstance(websocket, GuardedWebSocket):
+                # Nothing would close it when the token is over.
+                raise RuntimeError("a guarded WebSocket needs protect(app, guard)")
+            outcome = await websocket.admit(self._guard, self._requirement)
             if isinstance(outcome, Refusal):
+                await websocket.refuse(outcome, self._guard)
                 raise WebSocketException(outcome.row.close_code, close_reason(outcome))
         else:
             outcome = await admit_scope(self._guard, scope, self._requirement)

@@ -26,12 +26,22 @@ from portero.adapters.system import SystemClock
 from portero.core.errors import ConfigurationError, Unavailable
 from portero.core.jose.jws import MAX_TOKEN_LENGTH
 from portero.core.keys.key_cache import KeyCache, KeyCachePolicy
+from portero.core.policy.cookie_credential import CookieCredential, HeaderOf
 from portero.core.policy.cors import CorsPolicy
 from portero.core.policy.principal import Principal
 from portero.core.policy.protected_resource import metadata_document, metadata_path, metadata_url
-from portero.core.policy.refusal import REVOKED, Case, Refusal, invalid_token, refusal_of, unavailable
+from portero.core.policy.refusal import (
+    NO_TOKEN,
+    REVOKED,
+    Case,
+    Refusal,
+    invalid_token,
+    refusal_of,
+    two_tokens,
+    unavailable,
+)
 from portero.core.policy.rendering import Challenger, GrpcRefusal, HttpRefusal, grpc_refusal, http_refusal
-from portero.core.policy.requirement import Allowed, Requirement, WhenStale, judge
+from portero.core.policy.requirement import Allowed, Carrier, Requirement, WhenStale, judge
 from portero.core.revocation.subscription import Subscription
 from portero.core.tokens.access_token import (
     Fault,
@@ -69,6 +79,7 @@ class Guard:
             gives the RFC 9728 metadata its place.
         revocation: how the issuers' feeds are followed. `None`, written down by hand, means that
             a revoked token lives until its `exp`.
+        cookie: which cookie may hold the token, on routes that `requires(cookie=True)`. Off by default.
         cors_origins: browser origins that may call this service.
         leeway: how far two clocks may differ, at both ends of a token's life.
         role_scopes: role → scopes it implies.
@@ -88,6 +99,7 @@ class Guard:
         issuers: Sequence[TrustedIssuer | str],
         audience: str,
         revocation: RevocationFeed | None,
+        cookie: CookieCredential | None = None,
         cors_origins: Iterable[str] = (),
         cors_credentials: bool = False,
         leeway: timedelta = timedelta(seconds=60),
@@ -108,6 +120,7 @@ class Guard:
             raise ConfigurationError("issuers", [issuer.issuer for issuer in configured], "must name each issuer once")
         self.audience = audience
         self.clock: Clock = clock or SystemClock()
+        self.cookie = cookie
         self.cors = CorsPolicy.for_origins(cors_origins, credentials=cors_credentials)
         self.leeway = int(leeway.total_seconds())
         self.connections = OpenConnections()
@@ -143,6 +156,8 @@ class Guard:
         requirement = requirement_of(what)
         if requirement.when_stale is WhenStale.DENY and not any(trust.subscription for trust in self._trusts.values()):
             raise ConfigurationError("when_stale", "deny", "needs a revocation feed, and this Guard follows none")
+        if Carrier.COOKIE in requirement.carriers and self.cookie is None:
+            raise ConfigurationError("cookie", True, "needs a Guard that was told which cookie: Guard(cookie=…)")
         self._scopes_supported |= requirement.scopes | requirement.scopes_any
         return requirement
 
@@ -363,6 +378,17 @@ class Guard:
         return self._trusts[issuer]
 
     # ── for the adapters ─────────────────────────────────────────────────────────────
+
+    def or_cookie(
+        self, in_header: bytes | Refusal, header: HeaderOf, requirement: Requirement, *, websocket: bool = False
+    ) -> bytes | Refusal:
+        """Choose between the header's token and the cookie's, where the route accepts a cookie: never both."""
+        if not requirement.carriers or self.cookie is None or Carrier.COOKIE not in requirement.carriers:
+            return in_header
+        in_cookie = self.cookie.token_of(header, websocket=websocket)
+        if in_cookie is NO_TOKEN:
+            return in_header
+        return in_cookie if in_header is NO_TOKEN else two_tokens("Authorization and cookie")
 
     def readiness(self) -> Readiness:
         """Whether every issuer's keys are there and every feed was heard."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TypedDict
 
 from portero.core.errors import ConfigurationError
-from portero.core.policy.requirement import ClaimValue, Requirement, WhenStale
+from portero.core.policy.requirement import Carrier, ClaimValue, Requirement, WhenStale
 
 
 class Required(TypedDict, total=False):
@@ -22,6 +22,8 @@ class Required(TypedDict, total=False):
     acr: Iterable[str]
     dpop: bool
     when_stale: WhenStale | str
+    cookie: bool
+    first_message: bool
 
 
 def requirement_of(what: Required) -> Requirement:
@@ -49,6 +51,7 @@ def requirement_of(what: Required) -> Requirement:
         max_auth_age=None if max_auth_age is None else int(max_auth_age.total_seconds()),
         acr=tuple(sorted(_names("acr", what.get("acr", ())))),
         when_stale=stale,
+        carriers=frozenset(carrier for carrier in Carrier if what.get(carrier.value, False)),
     )
 
 

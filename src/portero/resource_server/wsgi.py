@@ -41,20 +41,20 @@ def principal_of(environ: WSGIEnvironment) -> Principal:
     return principal
 
 
-def token_of_environ(environ: WSGIEnvironment) -> bytes | Refusal:
+def token_of_environ(guard: Guard, environ: WSGIEnvironment, requirement: Requirement) -> bytes | Refusal:
     """Read the token out of a request's environ."""
     # Servers join a repeated header with a comma, which no token holds.
     authorization = environ.get("HTTP_AUTHORIZATION")
-    if authorization is None:
-        return NO_TOKEN
-    return token_of_header(
-        authorization.encode("latin-1", "replace"), environ.get("QUERY_STRING", "").encode("latin-1", "replace")
-    )
+    token: bytes | Refusal = NO_TOKEN
+    if authorization is not None:
+        query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
+        token = token_of_header(authorization.encode("latin-1", "replace"), query)
+    return guard.or_cookie(token, lambda name: environ.get("HTTP_" + name.upper().replace("-", "_")), requirement)
 
 
 def admit_environ(guard: Guard, environ: WSGIEnvironment, requirement: Requirement) -> Principal | Refusal:
     """Check a request's token, and leave the principal in the environ."""
-    token = token_of_environ(environ)
+    token = token_of_environ(guard, environ, requirement)
     if not isinstance(token, bytes):
         return token
     outcome = guard.check_sync(token, requirement)

@@ -15,6 +15,9 @@ answer what it returns, as JSON:
 | `POST /refund` | scope `orders:write`, role `manager` |
 | `GET /fresh` | a sign-in at most ten minutes old |
 | `GET /public` | nothing: `Service.public()` |
+
+`CookieConformance` has the same laws and those of cookies, for adapters whose service also has
+`GET /by-cookie` and `POST /by-cookie` (scope `orders:read`, `cookie=True`).
 """
 
 # ruff: noqa: S101 - a conformance suite asserts
@@ -35,7 +38,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from portero.resource_server import Guard, Principal
+from portero.resource_server import CookieCredential, Guard, Principal
 from portero.testing.issuer import InMemoryIssuer
 from portero.testing.jwks_server import JwksServer
 from portero.testing.tokens import AUDIENCE, new_key
@@ -107,6 +110,7 @@ class AdapterConformance:
                 issuers=[server.url, DEAD_ISSUER],
                 audience=AUDIENCE,
                 revocation=server.feed(),
+                cookie=CookieCredential(origins=[ORIGIN], name="access"),
                 cors_origins=[ORIGIN],
                 startup_patience=timedelta(seconds=0.2),
             )
@@ -378,6 +382,72 @@ class AdapterConformance:
         assert self.issuer.url in document["authorization_servers"]
         assert {"orders:read", "orders:write"} <= set(document["scopes_supported"])
         assert answer.one("access-control-allow-origin") == ORIGIN
+
+
+class CookieConformance(AdapterConformance):
+    """The same, and when a cookie counts (design §3.5)."""
+
+    def by_cookie(self, *headers: tuple[str, str], method: str = "GET", cookie: str | None = None) -> Answer:
+        """Ask the route that accepts cookies, with a good cookie unless another is given."""
+        value = f"access={self.issuer.mint()}" if cookie is None else cookie
+        return self.send(method, "/by-cookie", headers=[("Cookie", value), *headers])
+
+    def test_a_cookie_counts_with_a_listed_origin_and_the_header(self) -> None:
+        """Whatever other cookies stand beside it."""
+        good = f"theme=dark; access={self.issuer.mint(sub='bob')}; other=1"
+
+        answer = self.by_cookie(("Origin", ORIGIN), ("X-Portero", "1"), method="POST", cookie=good)
+
+        assert answer.status == 200
+        assert json.loads(answer.body)["sub"] == "bob"
+
+    def test_a_cookie_counts_in_a_get_of_the_same_origin(self) -> None:
+        """There a browser sends no `Origin`, and says so in a header that no page can set."""
+        assert self.by_cookie(("Sec-Fetch-Site", "same-origin"), ("X-Portero", "1")).status == 200
+
+    def test_a_cookie_does_not_count_without_its_header_or_its_origin(self) -> None:
+        """Change only the one thing: a form, an image, a page of another site, a page of a sibling host."""
+        header, origin = ("X-Portero", "1"), ("Origin", ORIGIN)
+
+        for headers in (
+            [origin],
+            [header],
+            [header, ("Origin", OTHER_ORIGIN)],
+            [header, ("Origin", ORIGIN + ".evil.test")],
+            [header, ("Origin", "null")],
+            [header, ("Sec-Fetch-Site", "same-site")],
+            [header, ("Sec-Fetch-Site", "same-origin"), ("Origin", OTHER_ORIGIN)],
+        ):
+            self.assert_refused(self.by_cookie(*headers), 401, None)
+
+    def test_a_cookie_counts_only_on_routes_that_accept_it(self) -> None:
+        """Off by default."""
+        headers = [("Cookie", f"access={self.issuer.mint()}"), ("Origin", ORIGIN), ("X-Portero", "1")]
+
+        self.assert_refused(self.send("GET", "/orders", headers=headers), 401, None)
+
+    def test_a_bad_cookie_is_refused_for_what_it_is(self) -> None:
+        """It is verified as any token."""
+        forged = f"access={self.issuer.mint(key=new_key(kid='key-1'))}"
+
+        answer = self.by_cookie(("Origin", ORIGIN), ("X-Portero", "1"), cookie=forged)
+
+        self.assert_refused(answer, 401, "invalid_token")
+
+    def test_a_cookie_beside_another_token_is_refused(self) -> None:
+        """Two cookies of the name, or a header too: two credentials in one request."""
+        ours = (("Origin", ORIGIN), ("X-Portero", "1"))
+        token = self.issuer.mint()
+
+        twice = self.by_cookie(*ours, cookie=f"access={token}; access={token}")
+        both = self.by_cookie(*ours, ("Authorization", f"Bearer {token}"))
+
+        self.assert_refused(twice, 400, "invalid_request")
+        self.assert_refused(both, 400, "invalid_request")
+
+    def test_a_route_that_accepts_cookies_accepts_the_header_too(self) -> None:
+        """From anybody: no browser sends it by itself."""
+        assert self.send("GET", "/by-cookie", token=self.issuer.mint()).status == 200
 
 
 # ── servers ──────────────────────────────────────────────────────────────────────────

@@ -24,6 +24,15 @@ class WhenStale(Enum):
     """Refuse with 503: a revoked token is served for at most `stale_after`."""
 
 
+class Carrier(Enum):
+    """What carries a token only on routes that say so."""
+
+    COOKIE = "cookie"
+    """The Guard's cookie, under its rules (`core.policy.cookie_credential`)."""
+    FIRST_MESSAGE = "first_message"
+    """The first message of a WebSocket, `Bearer …`."""
+
+
 ClaimValue = str | int | bool
 
 
@@ -44,6 +53,8 @@ class Requirement:
     dpop: bool = False
     """The token must be bound to a key and the caller must have proved possession of it."""
     when_stale: WhenStale = WhenStale.ALLOW
+    carriers: frozenset[Carrier] = frozenset()
+    """What may carry the token beside the `Authorization` header."""
     is_plain: bool = field(init=False, repr=False, compare=False)
     """True where `scopes` decides alone, staleness included: the hot path asks nothing else then."""
 
