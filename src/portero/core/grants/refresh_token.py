@@ -117,6 +117,7 @@ def _grant(outcome: Success, tag_key: TagKey) -> Grant:
         iat=outcome.iat,
         exp=outcome.exp,
         sid=session.sid,
+        status_index=session.status_index,
         auth_time=family.auth_time,
         acr=family.acr,
         amr=family.amr,
