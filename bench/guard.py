@@ -2,9 +2,13 @@
 
     python -m bench guard
 
-Two uvicorn processes serve the same raw ASGI application on the same core, one of them behind
-`GuardMiddleware` with a warm cache, keys and a followed feed. A load generator on another core
-sends both the same requests, in turns. Last line: `guard guarded_over_unguarded=… aim=0.9 met|short`.
+Pairs of uvicorn processes serve the same application on the same core, one of each pair guarded,
+with a warm cache, keys and a followed feed: a bare ASGI function behind `GuardMiddleware`,
+Starlette behind the same, FastAPI with the dependency `requires`. A load generator on another
+core sends all of them the same requests, in turns. The bare function is the hardest case: it
+does nothing at all, so that the server's own 20 µs are the whole request. Services are written
+with a framework; the aim is held by each line for itself.
+Last line: `guard bare=… starlette=… fastapi=… aim=0.9 met|short`.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ AIM_HIT_US = 1.5
 AIM_LOOKUP_US = 0.2
 MEASURED_TOKENS = 2000
 BODY = b'{"orders":[]}'
+KINDS = ("bare", "starlette", "fastapi")
 
 
 def main() -> None:
@@ -48,18 +53,47 @@ def main() -> None:
     print(f"revocation lookup     {lookup:6.2f} µs   (100,000 live entries; aim {AIM_LOOKUP_US})")
     print(f"memory a cached token {size:6.0f} bytes")
     rates, cpu, busy = _throughput()
-    ratios = [guarded / bare for guarded, bare in zip(rates["guarded"], rates["unguarded"], strict=True)]
-    ratio = median(ratios)
+    ratios = {kind: _ratios(rates, kind) for kind in KINDS}
+    ratio = {kind: median(found) for kind, found in ratios.items()}
+    # CPU time says the same as throughput, and is disturbed less by whoever else uses the machine.
+    by_cpu = {kind: median(cpu[kind]) / median(cpu[f"{kind} guarded"]) for kind in KINDS}
     for name, samples in rates.items():
         print(
             f"{name:21s} {median(samples):6.0f} requests a second, {median(cpu[name]):5.1f} µs of CPU a request"
             f" (medians of {len(samples)})"
         )
+    for kind in KINDS:
+        print(f"{kind:21s} guarded over unguarded: {ratio[kind]:.3f} by throughput, {by_cpu[kind]:.3f} by CPU")
     print(f"load generator busy   {busy:6.0%} of its core at most")
+    table = [
+        {
+            "what": f"throughput of a guarded service over an unguarded one, warm cache: {label}",
+            "measured": f"{ratio[kind]:.2f} (by CPU time {by_cpu[kind]:.2f})",
+            "aim": f"{AIM}",
+        }
+        for kind, label in (
+            ("bare", "a bare ASGI function that does nothing"),
+            ("starlette", "Starlette"),
+            ("fastapi", "FastAPI, by dependency"),
+        )
+    ]
+    table += [
+        {"what": "verified-token cache hit", "measured": f"{hit:.2f} µs", "aim": f"{AIM_HIT_US} µs"},
+        {
+            "what": "revocation lookup among 100,000",
+            "measured": f"{lookup:.2f} µs",
+            "aim": f"{AIM_LOOKUP_US} µs",
+        },
+        {
+            "what": f"memory of a cached token ({token_length} bytes long)",
+            "measured": f"{size:.0f} bytes",
+            "aim": "printed",
+        },
+    ]
     write_json(
         "guard",
         {
-            "versions": versions("uvicorn", "uvloop", "httptools", "cryptography"),
+            "versions": versions("uvicorn", "uvloop", "httptools", "starlette", "fastapi", "cryptography"),
             "cache_hit_us": hit,
             "revocation_lookup_us": lookup,
             "bytes_per_cached_token": size,
@@ -68,15 +102,21 @@ def main() -> None:
             "cpu_us_per_request": cpu,
             "ratios": ratios,
             "guarded_over_unguarded": ratio,
+            "guarded_over_unguarded_by_cpu": by_cpu,
             "generator_busy": busy,
+            "table": table,
         },
     )
     last_line(
         "guard",
-        {"guarded_over_unguarded": ratio, "hit_us": hit, "lookup_us": lookup, "bytes_per_token": round(size)},
+        {**ratio, "hit_us": hit, "lookup_us": lookup, "bytes_per_token": round(size)},
         aim=AIM,
-        met=ratio >= AIM and hit <= AIM_HIT_US and lookup <= AIM_LOOKUP_US,
+        met=min(ratio.values()) >= AIM and hit <= AIM_HIT_US and lookup <= AIM_LOOKUP_US,
     )
+
+
+def _ratios(rates: dict[str, list[float]], kind: str) -> list[float]:
+    return [guarded / bare for guarded, bare in zip(rates[f"{kind} guarded"], rates[kind], strict=True)]
 
 
 def _guard_in_memory(*, cache_entries: int = 20_000) -> tuple[InMemoryIssuer, Guard]:
@@ -132,14 +172,12 @@ def _bytes_per_token() -> float:
 
 
 def _throughput() -> tuple[dict[str, list[float]], dict[str, list[float]], float]:
-    """Requests a second and CPU microseconds a request of both servers in turns; how busy the generator was at most.
-
-    The CPU time says the same as the throughput, and is disturbed less by whoever else uses the machine.
-    """
+    """Requests a second and CPU microseconds a request of all servers in turns; how busy the generator was at most."""
     cores = sorted(os.sched_getaffinity(0))
     server_core, load_core = cores[0], cores[-1]
-    rates: dict[str, list[float]] = {"unguarded": [], "guarded": []}
-    cpu: dict[str, list[float]] = {"unguarded": [], "guarded": []}
+    names = [name for kind in KINDS for name in (kind, f"{kind} guarded")]
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    cpu: dict[str, list[float]] = {name: [] for name in names}
     busy = 0.0
     with JwksServer(heartbeat=1.0) as issuer:
         tokens = [issuer.issuer.mint(sid=f"session-{n}", exp=2**33) for n in range(TOKENS)]
@@ -149,7 +187,7 @@ def _throughput() -> tuple[dict[str, list[float]], dict[str, list[float]], float
             for server in servers.values():
                 asyncio.run(drive(server.port, _chains(tokens), seconds=SECONDS))  # warms cache and code
             for number in range(ROUNDS):
-                for name in sorted(rates, reverse=bool(number % 2)):
+                for name in reversed(names) if number % 2 else names:
                     before = servers[name].cpu_seconds()
                     outcome = asyncio.run(drive(servers[name].port, _chains(tokens), seconds=SECONDS))
                     spent = servers[name].cpu_seconds() - before
@@ -206,10 +244,13 @@ class _Server:
             self._process.wait()
 
 
-def _serve(name: str, issuer: str, core: int) -> None:
-    import uvicorn
+def _behind(app: Any, guard: Guard | None) -> Any:
+    if guard is None:
+        return app
+    return GuardMiddleware(app, guard=guard, requirement=guard.requires(scopes=["orders:read"]))
 
-    os.sched_setaffinity(0, {core})
+
+def _bare(guard: Guard | None) -> Any:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -221,11 +262,49 @@ def _serve(name: str, issuer: str, core: int) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": BODY})
 
-    served: Any = app
-    if name == "guarded":
+    return _behind(app, guard)
+
+
+def _starlette(guard: Guard | None) -> Any:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    async def orders(_: Request) -> Response:
+        return Response(BODY, media_type="application/json")
+
+    return _behind(Starlette(routes=[Route("/orders", orders)]), guard)
+
+
+def _fastapi(guard: Guard | None) -> Any:
+    from fastapi import FastAPI
+
+    from portero.resource_server.fastapi import protect, requires
+
+    app = FastAPI()
+
+    async def orders() -> dict[str, list[int]]:
+        return {"orders": []}
+
+    if guard is None:
+        app.get("/orders")(orders)
+    else:
+        protect(app, guard)
+        app.get("/orders", dependencies=[requires(guard, scopes=["orders:read"])])(orders)
+    return app
+
+
+def _serve(name: str, issuer: str, core: int) -> None:
+    import uvicorn
+
+    os.sched_setaffinity(0, {core})
+    kind, _, guarded = name.partition(" ")
+    guard = None
+    if guarded:
         feed = RevocationFeed("service", Secret("service-secret"))
         guard = Guard(issuers=[issuer], audience=AUDIENCE, revocation=feed)
-        served = GuardMiddleware(app, guard=guard, requirement=guard.requires(scopes=["orders:read"]))
+    served = {"bare": _bare, "starlette": _starlette, "fastapi": _fastapi}[kind](guard)
 
     class Announcing(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:

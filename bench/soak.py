@@ -44,7 +44,6 @@ STORIES_A_ROUND = 20
 class Soak:
     """The whole run. `runs` counts kills survived, races and stories."""
 
-    postgres: PostgresServer
     dice: random.Random
     deadline: float
     tally: Tally = field(default_factory=Tally)
@@ -67,9 +66,8 @@ class Soak:
 
     def crashes(self, kind: str) -> str:
         """Kill under load, again and again, on one database that grows old."""
-        with self.fleet(kind) as fleet:
+        with fleet_on(kind) as (fleet, postgres):
             load = Load(fleet, devices=DEVICES, seed=self.dice.getrandbits(64))
-            postgres = self.postgres if kind == "PostgreSQL" else None
             for _ in range(KILLS_A_ROUND):
                 if self.time_is_up or load.tally.broken:
                     break
@@ -81,7 +79,7 @@ class Soak:
 
     def races(self, kind: str) -> str:
         """Many at once with one token: one successor for all who prove themselves, one winner among strangers."""
-        with self.fleet(kind) as fleet:
+        with fleet_on(kind) as (fleet, _):
             devices = fleet.signed_in(RACES_A_ROUND)
             raced = 0
             for tokens in devices:
@@ -103,13 +101,13 @@ class Soak:
 
     def stories(self, kind: str) -> str:
         """Random lives of a session, on one store."""
-        with tempfile.TemporaryDirectory(prefix="portero-soak-") as folder:
+        with ground(kind) as (folder, postgres):
 
             async def open_store() -> Store:
                 number = next(self._numbers)
-                if kind == "SQLite":
-                    return await SqliteStore.open(Path(folder) / f"{number}.db", random=SystemRandom())
-                return await PostgresStore.open(self.postgres.create_database(f"soak_{number}"), random=SystemRandom())
+                if postgres is None:
+                    return await SqliteStore.open(folder / f"{number}.db", random=SystemRandom())
+                return await PostgresStore.open(postgres.create_database(f"story_{number}"), random=SystemRandom())
 
             profile = self.dice.choice(list(Profile))
             case = session_machine(open_store, profile=profile, max_examples=STORIES_A_ROUND)
@@ -121,27 +119,44 @@ class Soak:
             return f"{STORIES_A_ROUND} stories, profile {profile.value}"
 
 
+@contextlib.contextmanager
+def ground(kind: str) -> Iterator[tuple[Path, PostgresServer | None]]:
+    """A folder, and a PostgreSQL server where that is the kind. New for each round: recovery after a kill looks at
+    every file there is, and a server with hundreds of databases takes half a minute for it."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="portero-soak-"))
+        yield Path(folder), None if kind == "SQLite" else stack.enter_context(running_postgres())
+
+
+@contextlib.contextmanager
+def fleet_on(kind: str) -> Iterator[tuple[Fleet, PostgresServer | None]]:
+    """Two servers on a new database."""
+    with ground(kind) as (folder, postgres):
+        database = "portero.db" if postgres is None else postgres.create_database("soak")
+        with Fleet(folder, database) as fleet:
+            yield fleet, postgres
+
+
 def main() -> int:
     duration = float(os.environ.get("DURATION") or 600)
     seed = int(os.environ.get("SEED") or time.time())
     print(f"soak for {duration:.0f} s, SEED={seed}", flush=True)
     began = time.monotonic()
-    with running_postgres() as postgres:
-        soak = Soak(postgres, random.Random(seed), began + duration)
-        rounds: list[tuple[str, Callable[[str], str]]] = [
-            ("crashes", soak.crashes),
-            ("races", soak.races),
-            ("stories", soak.stories),
-        ]
-        turns = itertools.cycle([(kind, *one) for one in rounds for kind in ("SQLite", "PostgreSQL")])
-        while not soak.time_is_up and not soak.tally.broken:
-            kind, name, one = next(turns)
-            try:
-                said = one(kind)
-            except Exception:
-                soak.tally.broken.append(traceback.format_exc())
-                said = "failed"
-            print(f"{time.monotonic() - began:7.0f} s  {kind:10}  {name:7}  {said}", flush=True)
+    soak = Soak(random.Random(seed), began + duration)
+    rounds: list[tuple[str, Callable[[str], str]]] = [
+        ("crashes", soak.crashes),
+        ("races", soak.races),
+        ("stories", soak.stories),
+    ]
+    turns = itertools.cycle([(kind, *one) for one in rounds for kind in ("SQLite", "PostgreSQL")])
+    while not soak.time_is_up and not soak.tally.broken:
+        kind, name, one = next(turns)
+        try:
+            said = one(kind)
+        except Exception:
+            soak.tally.broken.append(traceback.format_exc())
+            said = "failed"
+        print(f"{time.monotonic() - began:7.0f} s  {kind:10}  {name:7}  {said}", flush=True)
     for broken in soak.tally.broken:
         print(f"broken: {broken}", file=sys.stderr)
     tally = soak.tally

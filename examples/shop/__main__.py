@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -23,6 +22,10 @@ ENGINES: tuple[str, ...] = ()
 STORES = ("memory",)
 PORTS = (9000, 8101, 8102, 8103, 8080)
 READY_WITHIN = 30.0
+
+
+class Stop(Exception):
+    """Somebody wants the demo to end."""
 
 
 class Usage(Exception):
@@ -95,21 +98,24 @@ def announce(shop: Settings) -> None:
 
 def stay(shop: Settings, programs: Programs) -> int:
     """Say that all is up, and stay until Ctrl-C or until a program dies."""
-    stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        # Raised, not told to an event: a handler that takes a lock the main thread holds waits for ever.
+        raise Stop
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, on_signal)
-    announce(shop)
-    while not stop.wait(0.5):
-        dead = programs.first_dead()
-        if dead is not None:
-            print(f"{dead.name} ended by itself; see {dead.log}", file=sys.stderr)
-            return 1
-    print("\nstopping …", flush=True)
-    return 0
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, on_signal)
+        announce(shop)
+        while (dead := programs.first_dead()) is None:
+            time.sleep(0.5)
+    except Stop:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # the second Ctrl-C must not leave a process behind
+        print("\nstopping …", flush=True)
+        return 0
+    print(f"{dead.name} ended by itself; see {dead.log}", file=sys.stderr)
+    return 1
 
 
 def check(shop: Settings) -> int:

@@ -284,7 +284,7 @@ def test_a_second_use_ends_what_the_first_opened(after: int) -> None:
     )
     ended = put(decision.writes, DeviceSession)
     assert (ended.sid, ended.status, ended.end_reason) == (session.sid, SessionStatus.ENDED, EndReason.CODE_REUSED)
-    assert any(isinstance(write, Revoke) for write in decision.writes) is (after < 300)
+    assert any(isinstance(write, Revoke) for write in decision.writes)
     assert [event.name for event in decision.events] == [EventName.CODE_REUSED]
 
 
