@@ -31,6 +31,9 @@ R = TypeVar("R")
 BUSY_TIMEOUT: Final = 5.0
 """Seconds a write waits for another process's before it is `Unavailable`."""
 
+READER_TIMEOUT: Final = 1.0
+"""Seconds a read waits: never for a writer in WAL mode, but for the recovery in the moment after a crash."""
+
 
 class SqliteStore:
     """A `Store` in a SQLite file; made by `open`."""
@@ -56,7 +59,7 @@ class SqliteStore:
         store = cls(path, busy_timeout=busy_timeout)
         # One connection stays open all the time: the write-ahead log and its index then need no new file,
         # which on a full disk could not be made.
-        store._near.open()
+        store._near.open(busy_timeout=busy_timeout)
         return store
 
     async def read(self, key: Key[A]) -> A:
@@ -105,10 +108,12 @@ class _Reader:
                 self._drop()
                 raise unavailable(error, self._path) from error
 
-    def open(self) -> None:
+    def open(self, *, busy_timeout: float) -> None:
         with self._lock:
             try:
-                self._opened()
+                # A neighbour that starts as well may be the last to have closed the file, and tidy it up.
+                opened = self._opened(busy_timeout=busy_timeout)
+                opened.execute(f"PRAGMA busy_timeout = {round(1000 * READER_TIMEOUT)}")
             except sqlite3.Error as error:
                 raise unavailable(error, self._path) from error
 
@@ -117,9 +122,8 @@ class _Reader:
             self._closed = True
             self._drop()
 
-    def _opened(self) -> sqlite3.Connection:
-        # Readers never wait for a writer in WAL mode; the moment after a crash is the exception.
-        self._connection = connect(self._path, busy_timeout=1.0)
+    def _opened(self, *, busy_timeout: float = READER_TIMEOUT) -> sqlite3.Connection:
+        self._connection = connect(self._path, busy_timeout=busy_timeout)
         return self._connection
 
     def _drop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,8 @@ def connect(path: Path, *, busy_timeout: float, create: bool = False) -> sqlite3
         cached_statements=256,
     )
     try:
-        for name, value in PRAGMAS:
+        _write_ahead(connection, deadline=time.monotonic() + busy_timeout)
+        for name, value in PRAGMAS[1:]:
             connection.execute(f"PRAGMA {name} = {value}")
         for name, value in PRAGMAS:
             (found,) = connection.execute(f"PRAGMA {name}").fetchone()
@@ -52,6 +54,29 @@ def connect(path: Path, *, busy_timeout: float, create: bool = False) -> sqlite3
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection, *, deadline: float) -> None:
+    """Have the file in WAL mode, however many programs begin with it at the same moment.
+
+    A new file changes its mode once. SQLite does not wait in that change: programs that all read the file and all want
+    it to themselves would wait for each other, so each is refused at once, whatever the busy timeout. Whoever lets go
+    and asks again finds the change made, or makes it.
+
+    Args:
+        deadline: of `time.monotonic()`; a file that is still locked then is locked by something else.
+    """
+    pause = 0.001
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
 
 
 def unavailable(error: Exception, path: Path) -> Unavailable:
