@@ -44,8 +44,8 @@ def connect(path: Path, *, busy_timeout: float, create: bool = False) -> sqlite3
     )
     try:
         _write_ahead(connection, deadline=time.monotonic() + busy_timeout)
-        for name, value in PRAGMAS[1:]:
-            connection.execute(f"PRAGMA {name} = {value}")
+        for name, setting in PRAGMAS[1:]:
+            connection.execute(f"PRAGMA {name} = {setting}")
         for name, value in PRAGMAS:
             (found,) = connection.execute(f"PRAGMA {name}").fetchone()
             if found != value:
