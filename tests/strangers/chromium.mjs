@@ -1,0 +1,27 @@
+// One Chromium for a program, and what a person does on Portero's pages in it.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+export async function withChromium(work) {
+  const folder = await mkdtemp(join(tmpdir(), "portero-chromium-"));
+  const context = await chromium.launchPersistentContext(folder, {
+    executablePath: process.env.PORTERO_CHROMIUM || "/usr/bin/chromium",
+    headless: true,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync"],
+  });
+  try {
+    return await work(context);
+  } finally {
+    await context.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+export async function signIn(page, { username, password }) {
+  await page.locator('input[name="username"]').fill(username);
+  await page.locator('input[name="password"]').fill(password);
+  await page.locator('button[type="submit"]').first().click();
+}
