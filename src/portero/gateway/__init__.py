@@ -1,1 +1,1 @@
-"""The same check once, in front of all services."""
+"""The gateway: the same check once, in front of all services. Engines: `engines.ENGINES`; one manifest for all."""

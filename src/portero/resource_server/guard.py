@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Unpack
@@ -48,11 +48,11 @@ from portero.core.tokens.access_token import (
     InvalidToken,
     VerifiedAccessToken,
     unverified_issuer_of,
-    verify_access_token,
 )
+from portero.core.tokens.assertion import assertion_rules, unverified_original_issuer_of
 from portero.core.types import ClientId, Issuer, Jti, Kid, NumericDate, Sid, Subject
 from portero.ports import Clock
-from portero.resource_server.issuers import FeedStart, OfGuard, RevocationFeed, TrustedIssuer
+from portero.resource_server.issuers import FeedStart, OfGuard, RevocationFeed, TrustedGateway, TrustedIssuer
 from portero.resource_server.open_connections import OpenConnection, OpenConnections, WhenOver
 from portero.resource_server.required import Required, requirement_of
 from portero.resource_server.sides import LoopSide, ThreadSide
@@ -88,6 +88,8 @@ class Guard:
         cache_entries, cache_bytes: bounds of the verified-token cache; 0 entries: no cache.
         startup_patience: how long `start` waits for keys and feed; after that it returns, and
             requests are refused with 503 until they are there.
+        gateway: stand behind it: only what it asserts about callers of `issuers` is accepted, and
+            a caller's own token is refused.
 
     Raises:
         ConfigurationError: a setting cannot be meant.
@@ -109,6 +111,7 @@ class Guard:
         cache_entries: int = 20_000,
         cache_bytes: int = 64 * 1024 * 1024,
         startup_patience: timedelta = timedelta(seconds=5),
+        gateway: TrustedGateway | None = None,
         clock: Clock | None = None,
     ) -> None:
         if not audience:
@@ -127,10 +130,17 @@ class Guard:
         self._now = time.time if clock is None else clock.now
         self._role_scopes = {role: frozenset(scopes) for role, scopes in (role_scopes or {}).items()}
         self._scopes_supported = set(scopes_supported)
+        self._gateway = gateway
+        self._host: Guard | None = None
         self._cache = VerifiedTokens(max_entries=cache_entries, max_bytes=cache_bytes)
         self._trusts = {
             issuer.issuer: _trust(
-                issuer, audience=audience, leeway=self.leeway, of_guard=revocation, key_policy=key_policy
+                issuer,
+                audience=audience,
+                leeway=self.leeway,
+                of_guard=revocation,
+                key_policy=key_policy,
+                gateway=gateway,
             )
             for issuer in configured
         }
@@ -211,18 +221,15 @@ class Guard:
         monotonic = self.clock.monotonic()
         epoch = trust.keys.epoch
         try:
-            verified = verify_access_token(
-                text,
-                rules=trust.rules,
-                find_key=lambda kid, alg: trust.find_key(kid, alg, monotonic=monotonic),
-                now=now,
-            )
+            verified = trust.verify(text, monotonic=monotonic, now=now)
         except InvalidToken as error:
             return invalid_token(error, fault=error.fault.value)
-        if verified.cnf_jkt is not None or verified.cnf_x5t_s256 is not None:
+        bound = verified.cnf_jkt is not None or verified.cnf_x5t_s256 is not None
+        if bound and not trust.asserted:
             # RFC 9449 §7.2: a bound token without its proof is no bearer token.
             return _NO_PROOF
-        principal = self._principal(verified)
+        # What a gateway asserts about a bound token, it does after the proof (design §3.6).
+        principal = self._principal(verified, proven=bound)
         subscription = trust.subscription
         version = 0
         if subscription is not None:
@@ -260,12 +267,13 @@ class Guard:
 
     def _trust_of(self, token: str) -> Trust:
         """Choose the issuer whose keys are tried. `iss` decides nothing else before the signature is verified."""
-        trust = self._trusts.get(unverified_issuer_of(token))
+        whose = unverified_issuer_of if self._gateway is None else unverified_original_issuer_of
+        trust = self._trusts.get(whose(token))
         if trust is None:
             raise InvalidToken(Fault.ISSUER, "the token is from another issuer")
         return trust
 
-    def _principal(self, verified: VerifiedAccessToken) -> Principal:
+    def _principal(self, verified: VerifiedAccessToken, *, proven: bool) -> Principal:
         scopes = verified.scope
         if self._role_scopes:
             scopes = scopes.union(*(self._role_scopes.get(role, ()) for role in verified.roles))
@@ -285,6 +293,7 @@ class Guard:
             amr=verified.amr,
             kid=None if verified.kid is None else Kid(verified.kid),
             cnf_jkt=verified.cnf_jkt,
+            sender_constraint_proven=proven,
             claims=verified.claims,
         )
 
@@ -341,7 +350,21 @@ class Guard:
         if side is not None and side.pid == os.getpid():
             side.close()
 
+    def join(self, host: Guard) -> None:
+        """Share keys, feeds and open connections with another Guard of this process, which keeps them fresh.
+
+        Raises:
+            KeyError: the host does not trust one of this Guard's issuers.
+        """
+        for issuer, trust in self._trusts.items():
+            trust.share(host.trust(issuer))
+        self.connections = host.connections
+        self._host = host
+
     async def _on_loop(self) -> LoopSide:
+        if self._host is not None:
+            self.started = True
+            return await self._host._on_loop()
         side = self._loop_side
         if side is not None and side.loop is asyncio.get_running_loop():
             if self._starting is not None and not self._starting.done():
@@ -456,11 +479,18 @@ def _trust(
     leeway: int,
     of_guard: RevocationFeed | None,
     key_policy: KeyCachePolicy | None,
+    gateway: TrustedGateway | None,
 ) -> Trust:
     feed = of_guard if isinstance(issuer.revocation, OfGuard) else issuer.revocation
+    rules = issuer.rules(audience=audience, leeway=leeway)
+    if gateway is not None:
+        # Whose callers, and whose feed, stay the issuer's; the keys and what they sign are the gateway's.
+        issuer = replace(issuer, jwks_uri=gateway.jwks_uri)
+        rules = assertion_rules(issuer=gateway.issuer, audience=audience, algorithms=gateway.algorithms, leeway=leeway)
     return Trust(
         configured=issuer,
-        rules=issuer.rules(audience=audience, leeway=leeway),
+        rules=rules,
+        asserted=gateway is not None,
         keys=KeyCache(key_policy or KeyCachePolicy(fetch_timeout=16)),
         feed=feed,
         subscription=None

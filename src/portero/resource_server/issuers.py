@@ -37,6 +37,24 @@ class RevocationFeed:
     start: FeedStart = FeedStart.WAIT
 
 
+@dataclass(frozen=True, slots=True)
+class TrustedGateway:
+    """The gateway a service stands behind: only its assertions are accepted then (`core.tokens.assertion`)."""
+
+    issuer: str
+    """`iss` of its assertions."""
+    jwks_uri: str
+    """Where its keys are."""
+    algorithms: tuple[str, ...] = ("ES256",)
+
+    def __post_init__(self) -> None:
+        try:
+            checked_url(self.jwks_uri)
+        except ForbiddenUrl as error:
+            expected = "must be an https URL, or http on this machine"
+            raise ConfigurationError("gateway.jwks_uri", self.jwks_uri, expected) from error
+
+
 class OfGuard(Enum):
     """A setting an issuer takes from its Guard."""
 

@@ -6,19 +6,30 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from portero.core.policy.manifest import Manifest, ManifestIssuer, Service
+from portero.core.policy.cookie_credential import CookieCredential
+from portero.core.policy.manifest import Layout, Manifest, ManifestIssuer, Service
 from portero.core.policy.manifest_reader import ManifestError, Problem
 from portero.core.policy.requirement import Requirement
 from portero.core.types import Secret
 from portero.resource_server.guard import Guard
-from portero.resource_server.issuers import FeedStart, RevocationFeed, TrustedIssuer
+from portero.resource_server.issuers import FeedStart, RevocationFeed, TrustedGateway, TrustedIssuer
 from portero.resource_server.required import Required
 
 
 def guard_of(
-    manifest: Manifest, service: Service, environ: Mapping[str, str], *, file: str = "portero.toml", **options: Any
+    manifest: Manifest,
+    service: Service,
+    environ: Mapping[str, str],
+    *,
+    file: str = "portero.toml",
+    at_edge: bool = False,
+    **options: Any,
 ) -> Guard:
     """Make the Guard of one service.
+
+    Args:
+        at_edge: it decides in the gateway, about callers' own tokens, whatever the layout. In the
+            service itself, the layout `gateway` means: only what the gateway asserts.
 
     Raises:
         ConfigurationError: a secret is not in the environment, or the Guard does not take a value.
@@ -31,8 +42,23 @@ def guard_of(
         cors_credentials=service.cors_credentials,
         leeway=manifest.leeway,
         role_scopes=manifest.roles,
+        cookie=_cookie(service, at_edge=at_edge, layout=manifest.layout),
+        gateway=None if at_edge else _gateway(manifest),
         **options,
     )
+
+
+def _cookie(service: Service, *, at_edge: bool, layout: Layout) -> CookieCredential | None:
+    # Behind a gateway no cookie carries anything: the gateway has made a header of it.
+    if service.cookie is None or not (at_edge or layout is Layout.MIDDLEWARE):
+        return None
+    return CookieCredential(service.cookie.origins, service.cookie.name, service.cookie.header)
+
+
+def _gateway(manifest: Manifest) -> TrustedGateway | None:
+    if manifest.layout is not Layout.GATEWAY or manifest.gateway is None:
+        return None
+    return TrustedGateway(manifest.gateway.assertion_issuer, manifest.gateway.assertion_keys)
 
 
 def what_makes(manifest: Manifest, service: Service) -> tuple[object, ...]:
@@ -44,6 +70,9 @@ def what_makes(manifest: Manifest, service: Service) -> tuple[object, ...]:
         service.audience,
         service.cors_origins,
         service.cors_credentials,
+        service.cookie,
+        manifest.layout,
+        _gateway(manifest),
     )
 
 

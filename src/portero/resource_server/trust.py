@@ -14,7 +14,8 @@ from portero.core.jose.jwk import PublicKey
 from portero.core.jose.jwk_set import MAX_SET_BYTES, JWKSet, JwkSetError, parse_jwk_set
 from portero.core.keys.key_cache import Fetch, KeyCache, NoKeys, Unknown, Use, Wait
 from portero.core.revocation.subscription import Subscription
-from portero.core.tokens.access_token import AccessTokenRules
+from portero.core.tokens.access_token import AccessTokenRules, VerifiedAccessToken, verify_access_token
+from portero.core.tokens.assertion import verify_assertion
 from portero.core.types import Issuer
 from portero.resource_server.issuers import RevocationFeed, TrustedIssuer
 
@@ -58,6 +59,8 @@ class Trust:
     service_token: ServiceToken | None = None
     service_token_until: float = 0.0
     """Monotonic time until which the service's own token is used."""
+    asserted: bool = False
+    """Whether rules and keys are those of a gateway that vouches for this issuer's callers."""
     problem: str = ""
     """Why the keys could not be fetched last time; empty while all is well."""
 
@@ -81,6 +84,29 @@ class Trust:
         if isinstance(action, Unknown):
             return None
         raise KeysWanted(self, action)
+
+    def verify(self, token: str, *, monotonic: float, now: float) -> VerifiedAccessToken:
+        """Verify a token of this issuer, or an assertion about one, with the keys at hand.
+
+        Raises:
+            InvalidToken: with the first check that failed.
+            KeysWanted: it is not known whether the issuer has the key.
+        """
+
+        def find_key(kid: str | None, alg: str) -> PublicKey | None:
+            return self.find_key(kid, alg, monotonic=monotonic)
+
+        if self.asserted:
+            return verify_assertion(
+                token, rules=self.rules, original_issuer=self.configured.issuer, find_key=find_key, now=now
+            )
+        return verify_access_token(token, rules=self.rules, find_key=find_key, now=now)
+
+    def share(self, other: Trust) -> None:
+        """Use the keys and the feed of another Guard's trust in the same issuer, which somebody keeps fresh."""
+        self.keys, self.lock = other.keys, other.lock
+        self.subscription, self.feed = other.subscription, other.feed
+        self.on_refresh_claimed = lambda: other.on_refresh_claimed()
 
     def obtain_keys(self) -> Conversation[FetchedKeys]:
         """Fetch the key set, by way of discovery unless its place is configured.

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from portero.core.policy.json_schema import manifest_schema
 from portero.core.policy.manifest import Default, Layout, service_matcher
-from portero.core.policy.manifest_keys import MANIFEST, ByName, Kind, Table, TableOr, Tables
+from portero.core.policy.manifest_keys import MANIFEST
+from portero.core.policy.manifest_kinds import ByName, Kind, Table, TableOr, Tables
 from portero.core.policy.manifest_parser import ManifestError, parse_manifest
 from portero.core.policy.requirement import Requirement, WhenStale
 from portero.core.policy.routes import Free, Rule

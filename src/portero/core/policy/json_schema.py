@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any, assert_never
 
-from portero.core.policy import manifest_keys as kinds
+from portero.core.policy import manifest_kinds as kinds
+from portero.core.policy.manifest_keys import MANIFEST
 
 _DURATION = r"^(0|[1-9][0-9]{0,8})[smhd]$"
 
@@ -18,7 +19,7 @@ def manifest_schema() -> str:
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Portero manifest (portero.toml)",
-        **_schema(kinds.MANIFEST),
+        **_schema(MANIFEST),
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
@@ -31,6 +32,8 @@ def _schema(kind: kinds.Kind) -> dict[str, Any]:
             return {"enum": list(kind.choices)}
         case kinds.Flag():
             return {"type": "boolean"}
+        case kinds.Number():
+            return {"type": "integer", "minimum": kind.least, "maximum": kind.most}
         case kinds.Duration():
             return {"type": "string", "pattern": _DURATION}
         case kinds.Texts():

@@ -12,6 +12,8 @@ from datetime import timedelta
 from enum import Enum
 from types import MappingProxyType
 
+from portero.core.policy.manifest_gateway import Cookie as Cookie  # readers find the manifest's values here
+from portero.core.policy.manifest_gateway import Gateway as Gateway
 from portero.core.policy.requirement import Requirement
 from portero.core.policy.routes import Access, Free, RouteMatcher, Rule, Template
 
@@ -74,6 +76,10 @@ class Route:
     template: Template
     access: Access
     line: int
+    stream: bool = False
+    """A connection or an answer that stays open; the gateway ends it with the token."""
+    timeout: timedelta | None = None
+    """Until the answer is complete; `None`: the gateway's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,13 @@ class Service:
     routes: tuple[Route, ...] = ()
     cors_origins: tuple[str, ...] = ()
     cors_credentials: bool = False
+    health: str = ""
+    """What the gateway asks of each upstream; empty: nothing."""
+    balance: str = "round_robin"
+    protocol: str = "http1"
+    upstream_ca: str = ""
+    """File of the certificates that vouch for https upstreams; empty: the system's."""
+    cookie: Cookie | None = None
 
     @property
     def fallback(self) -> Rule:
@@ -103,15 +116,6 @@ class Service:
         """
         for route in self.routes:
             yield route.template.under(prefix), Rule(route.access, self.name, route.match, route.line)
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """Where the gateway listens and under which prefix it shows each service."""
-
-    listen: str
-    prefix: Mapping[str, str] = field(default_factory=dict)
-    """Service → normal path without a slash at its end; taken off before the request is sent on."""
 
 
 @dataclass(frozen=True, slots=True)

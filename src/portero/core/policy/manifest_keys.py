@@ -2,102 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from portero.core.jose.algorithms import ACCEPTABLE, SYMMETRIC
+from portero.core.policy.manifest_gateway_keys import GATEWAY, OF_ROUTE, OF_SERVICE
+from portero.core.policy.manifest_kinds import (
+    NAME,
+    ByName,
+    Duration,
+    Elsewhere,
+    Flag,
+    Key,
+    Table,
+    TableOr,
+    Tables,
+    Text,
+    Texts,
+    Values,
+)
 
 SCOPE: Final = r"[\x21\x23-\x5b\x5d-\x7e]+"
 """RFC 6749 §3.3 scope-token."""
-NAME: Final = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _URL: Final = r"https?://[^/?#\s@]+[^?#\s]*"
 _ORIGIN: Final = r"https?://[^/?#\s@]+"
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text; `pattern` must match the whole of it."""
-
-    pattern: str = r"[\s\S]+"
-    expected: str = "a text that is not empty"
-    choices: tuple[str, ...] = ()
-    shown: bool = True
-    """Whether a message may repeat what stands there: not where somebody may have put a secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """true or false."""
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """A duration such as `"90s"`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """A list of texts, each once, at least one."""
-
-    item: Text
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """A table of claim → text, whole number or flag."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table with known keys."""
-
-    keys: Mapping[str, Key]
-
-
-@dataclass(frozen=True, slots=True)
-class ByName:
-    """A table whose keys are names somebody chose."""
-
-    item: Kind
-    name: str
-    """What a name is, for messages and the docs."""
-    pattern: str = NAME
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """A list of tables."""
-
-    item: Table
-
-
-@dataclass(frozen=True, slots=True)
-class TableOr:
-    """A table, or one word written by hand."""
-
-    table: Table
-    word: str
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """A table another program reads from the same file."""
-
-
-Kind = Text | Flag | Duration | Texts | Values | Table | ByName | Tables | TableOr | Elsewhere
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key: what it may be and what it does."""
-
-    kind: Kind
-    says: str
-    default: str = ""
-    """As people write it; empty: there is none."""
-    required: bool = False
-
 
 _WORD = Text()
 _SCOPES = Texts(Text(SCOPE, "a scope: printable ASCII without space, quote and backslash (RFC 6749 §3.3)"))
@@ -170,6 +97,7 @@ ROUTE = Table(
         "when_stale": Key(
             Text(choices=("allow", "deny")), "While the revocation feed is silent: go on, or refuse (503).", '"allow"'
         ),
+        **OF_ROUTE,
     }
 )
 
@@ -188,22 +116,8 @@ SERVICE = Table(
             Texts(Text(_ORIGIN, "an origin such as https://shop.example")), "Browser origins that may call.", "none"
         ),
         "cors_credentials": Key(Flag(), "Whether cookies may come along.", "false"),
+        **OF_SERVICE,
         "routes": Key(Tables(ROUTE), "The routes, one table each."),
-    }
-)
-
-GATEWAY = Table(
-    {
-        "listen": Key(
-            Text(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/]+):[0-9]{1,5}", "host:port, such as 127.0.0.1:8000"),
-            "Where the gateway listens.",
-            required=True,
-        ),
-        "prefix": Key(
-            ByName(Text(r"/[^\s?#]+", "a path such as /api"), "a service"),
-            "Service → what stands before its paths outside; taken off before the request is sent on.",
-            "none",
-        ),
     }
 )
 

@@ -8,18 +8,17 @@ Does not check: whether environment variables exist, and whether an issuer answe
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from portero.core.errors import ConfigurationError
+from portero.core.policy.cookie_credential import CookieCredential
 from portero.core.policy.cors import CorsPolicy
 from portero.core.policy.manifest import (
     Default,
-    Gateway,
     Layout,
     Manifest,
     ManifestFeed,
@@ -29,9 +28,10 @@ from portero.core.policy.manifest import (
     gateway_matcher,
     service_matcher,
 )
+from portero.core.policy.manifest_gateway import Cookie, is_loopback
+from portero.core.policy.manifest_gateway_parser import read_gateway
 from portero.core.policy.manifest_reader import ManifestError, Places, read_document
-from portero.core.policy.path import AmbiguousPath, normal_path
-from portero.core.policy.requirement import Requirement, WhenStale
+from portero.core.policy.requirement import Carrier, Requirement, WhenStale
 from portero.core.policy.routes import Access, BadTemplate, Free, Rule, Tie, parse_template
 
 __all__ = ["ManifestError", "parse_manifest"]
@@ -54,7 +54,7 @@ def parse_manifest(text: str, *, file: str) -> Manifest:
     services = {
         name: _service(name, table, issuers=issuers, places=places) for name, table in values["services"].items()
     }
-    gateway = None if "gateway" not in values else _gateway(values["gateway"], services=services, places=places)
+    gateway = None if "gateway" not in values else read_gateway(values["gateway"], services=services, places=places)
     manifest = Manifest(
         layout=Layout(values["layout"]),
         issuers=issuers,
@@ -102,27 +102,53 @@ def _service(name: str, table: Mapping[str, Any], *, issuers: Mapping[str, Manif
                     (*at, "routes", index, "when_stale"), "deny", "needs a revocation feed, and no issuer has one"
                 )
     given = {**table, "issuers": trusted, "default": Default(table.get("default", "deny")), "routes": tuple(routes)}
+    given["cookie"] = _cookie(table, routes, at, places)
     return Service(name=name, **given)
+
+
+def _cookie(
+    table: Mapping[str, Any], routes: Sequence[Route], at: tuple[str | int, ...], places: Places
+) -> Cookie | None:
+    said: Mapping[str, Any] | None = table.get("cookie")
+    if said is None:
+        for index, route in enumerate(routes):
+            if isinstance(route.access, Requirement) and Carrier.COOKIE in route.access.carriers:
+                places.wrong((*at, "routes", index, "cookie"), True, "needs the service to say which: cookie = {…}")
+        return None
+    origins = said.get("origins", table.get("cors_origins", ()))
+    try:
+        CookieCredential(origins=origins)
+    except ConfigurationError as error:
+        places.wrong((*at, "cookie", "origins"), origins, error.expected)
+    return Cookie(**{**said, "origins": tuple(origins)})
 
 
 def _route(entry: Mapping[str, Any], at: tuple[str | int, ...], places: Places) -> Route | None:
     access: Access
     if entry.get("public", False):
         access = Free.PUBLIC
-        for other in ("require", "when_stale"):
+        for other in ("require", "when_stale", "cookie"):
             if other in entry:
                 places.wrong((*at, other), entry[other], "cannot stand beside public = true: no token is looked at")
     else:
-        access = _requirement(entry.get("require", {}), entry.get("when_stale", "allow"))
+        carriers = {Carrier.COOKIE} if entry.get("cookie", False) else set()
+        access = _requirement(entry.get("require", {}), entry.get("when_stale", "allow"), frozenset(carriers))
     try:
         template = parse_template(entry["match"])
     except BadTemplate as error:
         places.wrong((*at, "match"), entry["match"], str(error))
         return None
-    return Route(entry["match"], template, access, places.line((*at, "match")))
+    return Route(
+        entry["match"],
+        template,
+        access,
+        places.line((*at, "match")),
+        stream=entry.get("stream", False),
+        timeout=entry.get("timeout"),
+    )
 
 
-def _requirement(require: Mapping[str, Any], when_stale: str) -> Requirement:
+def _requirement(require: Mapping[str, Any], when_stale: str, carriers: frozenset[Carrier]) -> Requirement:
     max_auth_age: timedelta | None = require.get("max_auth_age")
     return Requirement(
         **{name: frozenset(require.get(name, ())) for name in ("scopes", "scopes_any", "roles", "roles_any")},
@@ -131,31 +157,12 @@ def _requirement(require: Mapping[str, Any], when_stale: str) -> Requirement:
         acr=tuple(sorted(require.get("acr", ()))),
         dpop=require.get("dpop", False),
         when_stale=WhenStale(when_stale),
+        carriers=carriers,
     )
 
 
 def _wants_feed(access: Access) -> bool:
     return isinstance(access, Requirement) and access.when_stale is WhenStale.DENY
-
-
-def _gateway(table: Mapping[str, Any], *, services: Mapping[str, Service], places: Places) -> Gateway:
-    listen = table["listen"]
-    if not 0 <= int(listen.rpartition(":")[2]) <= 65535:
-        places.wrong(("gateway", "listen"), listen, "the port is 0 to 65535")
-    prefixes = {}
-    for name, prefix in table.get("prefix", {}).items():
-        at = ("gateway", "prefix", name)
-        if name not in services:
-            places.wrong(at, prefix, f"must be for one of [services]: {', '.join(sorted(services))}")
-        try:
-            normal = normal_path(prefix.encode())
-        except AmbiguousPath as error:
-            places.wrong(at, prefix, f"could not be requested: {error.description}")
-            continue
-        if normal != prefix or prefix.endswith("/"):
-            places.wrong(at, prefix, f"must be written as {normal.rstrip('/')!r}")
-        prefixes[name] = normal
-    return Gateway(listen, prefixes)
 
 
 def _check_issuers(manifest: Manifest, places: Places) -> None:
@@ -185,6 +192,12 @@ def _check_together(manifest: Manifest, places: Places) -> None:
         return
     if manifest.gateway is None:
         places.wrong(("layout",), manifest.layout.value, "needs the table [gateway]")
+    elif manifest.layout is Layout.GATEWAY and not (manifest.gateway.issuer or manifest.gateway.is_local):
+        places.wrong(
+            ("gateway", "issuer"),
+            "(missing)",
+            'must be given in the layout "gateway" where it listens beyond this machine: services know it by this',
+        )
     for name, service in manifest.services.items():
         if not service.upstreams:
             places.wrong(
@@ -223,7 +236,7 @@ def _check_url(at: tuple[str | int, ...], url: str, places: Places) -> None:
         _ = parts.port
     except ValueError:
         host = ""
-    if not host or not (url.startswith("https://") or _is_this_machine(host)):
+    if not host or not (url.startswith("https://") or (is_loopback(host) or host.endswith(".localhost"))):
         places.wrong(at, url, "must be an https URL, or http on this machine")
 
 
@@ -232,12 +245,3 @@ def _check_origin(at: tuple[str | int, ...], origin: str, places: Places) -> Non
         _ = urlsplit(origin).port
     except ValueError:
         places.wrong(at, origin, "must be the origin of a server, such as http://127.0.0.1:8101")
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

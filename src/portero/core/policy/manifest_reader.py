@@ -15,7 +15,8 @@ from typing import Any, assert_never
 from portero.core.durations import EXPECTED as A_DURATION
 from portero.core.durations import parse_duration
 from portero.core.errors import ConfigurationError
-from portero.core.policy import manifest_keys as kinds
+from portero.core.policy import manifest_kinds as kinds
+from portero.core.policy.manifest_keys import MANIFEST
 from portero.core.policy.toml_lines import Path, lines_of
 
 
@@ -104,7 +105,7 @@ def read_document(text: str, *, file: str) -> tuple[dict[str, Any], Places]:
         line = int(found[1]) if found else text.count("\n") + 1
         raise ManifestError(file, [Problem(line, "(the file)", "(not TOML)", str(error))]) from None
     places = Places(file, lines_of(text))
-    values = dict(_members(kinds.MANIFEST, document, (), places))
+    values = dict(_members(MANIFEST, document, (), places))
     places.settle()
     return values, places
 
@@ -115,6 +116,8 @@ def _read(kind: kinds.Kind, value: object, path: Path, places: Places) -> Any:
             return _text(kind, value, path, places)
         case kinds.Flag():
             return _of_type(bool, value, path, places, "true or false")
+        case kinds.Number():
+            return _number(kind, value, path, places)
         case kinds.Duration():
             return _duration(value, path, places)
         case kinds.Texts():
@@ -178,6 +181,13 @@ def _duration(value: object, path: Path, places: Places) -> object:
     except ValueError:
         places.wrong(path, value, f"must be {A_DURATION}")
         return None
+
+
+def _number(kind: kinds.Number, value: object, path: Path, places: Places) -> int:
+    if type(value) is int and kind.least <= value <= kind.most:
+        return value
+    places.wrong(path, value, f"must be a whole number from {kind.least} to {kind.most}")
+    return kind.least
 
 
 def _values(value: object, path: Path, places: Places) -> dict[str, str | int | bool]:

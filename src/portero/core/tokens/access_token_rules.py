@@ -51,6 +51,8 @@ class AccessTokenRules:
     """Accept scopes as an array of strings beside the registered string (RFC 9068 §2.2.3)."""
     insecure_accept_symmetric: bool = False
     """Accept HS256: every service that verifies can then issue."""
+    typ: str = TYP
+    """Lower case. Another kind of token with the same claims has another `typ` (`core.tokens.assertion`)."""
     _audiences: frozenset[str] = field(init=False, repr=False, compare=False)
     _algorithms: frozenset[str] = field(init=False, repr=False, compare=False)
     _typs: frozenset[str | None] = field(init=False, repr=False, compare=False)
@@ -78,7 +80,7 @@ class AccessTokenRules:
                 sorted(self.insecure_optional_claims),
                 f"may name {', '.join(sorted(_RELAXABLE))}",
             )
-        typs: set[str | None] = {TYP}
+        typs: set[str | None] = {self.typ}
         if self.insecure_accept_typ_jwt:
             typs.add("jwt")
         if self.insecure_accept_missing_typ:

@@ -1,0 +1,126 @@
+"""The gateway's keys, and the assertions it signs with them: once per token and service, then from memory.
+
+The keys are a private JWK Set in a file that all replicas share (mode 0600, made when it is
+missing). The first signs; all are published, so that a new one can be put at the end, become
+known, and be moved to the front.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import orjson
+
+from portero.adapters.keys.generate import generate_private_key
+from portero.core.errors import ConfigurationError
+from portero.core.jose.jwk import JwkError, PrivateKey, private_key_from_jwk, private_key_to_jwk
+from portero.core.jose.jwk_set import render_jwk_set
+from portero.core.jose.jws import sign_compact
+from portero.core.policy.principal import Principal
+from portero.core.tokens.assertion import ASSERTION_TYP, LONGEST_LIFE, assertion_claims
+from portero.core.types import Secret
+
+_SETTING = "gateway.keys_file"
+_ENTRIES = 20_000
+_RENEW_BEFORE = 30
+"""Seconds before its end from which an assertion is made anew, so that a service has time to use it."""
+
+
+class AssertionKeys:
+    """The keys of one file."""
+
+    def __init__(self, keys: tuple[PrivateKey, ...]) -> None:
+        self.keys = keys
+
+    @property
+    def signing(self) -> PrivateKey:
+        """What signs."""
+        return self.keys[0]
+
+    def jwk_set(self) -> bytes:
+        """The public keys, as services fetch them."""
+        return render_jwk_set([key.public for key in self.keys])
+
+    @staticmethod
+    def open(path: Path) -> AssertionKeys:
+        """Read the file; make it first when there is none. Two that start at once end with the same keys.
+
+        Raises:
+            ConfigurationError: others may read it, or it is no private JWK Set.
+        """
+        if not os.path.lexists(path):
+            _make(path)
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                content = file.read(1 << 20)
+        except OSError as error:
+            raise ConfigurationError(_SETTING, str(path), f"must be readable ({error.strerror})") from None
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigurationError(_SETTING, str(path), f"must be for its owner alone: chmod 600 {path}")
+        try:
+            keys = tuple(private_key_from_jwk(Secret(orjson.dumps(jwk))) for jwk in orjson.loads(content)["keys"])
+        except (ValueError, KeyError, TypeError, JwkError):
+            raise ConfigurationError(_SETTING, str(path), "must be a private JWK Set (RFC 7517 §5)") from None
+        if not keys:
+            raise ConfigurationError(_SETTING, str(path), "must hold a key")
+        return AssertionKeys(keys)
+
+
+def _make(path: Path) -> None:
+    jwk = private_key_to_jwk(generate_private_key("ES256"))
+    content = b'{"keys": [' + jwk.reveal() + b"]}\n"
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(unfinished, path)  # the first one wins
+        except FileExistsError:
+            return
+        finally:
+            unfinished.unlink()
+    except OSError as error:
+        raise ConfigurationError(_SETTING, str(path), f"cannot be made ({error.strerror})") from None
+
+
+class Assertions:
+    """Makes and remembers assertions.
+
+    Args:
+        keys: what signs.
+        issuer: the gateway.
+    """
+
+    def __init__(self, keys: AssertionKeys, *, issuer: str) -> None:
+        self.keys = keys
+        self._issuer = issuer
+        # By identity: a Guard hands out one principal per verified token. The entry holds it, so no id is reused.
+        self._made: dict[tuple[int, str], tuple[Principal, int, bytes]] = {}
+
+    def header_for(self, principal: Principal, *, audience: str, now: int) -> bytes:
+        """The `Authorization` value for a service.
+
+        Args:
+            principal: who was admitted to that service; one bound to a key has proven it.
+            audience: the service's.
+            now: NumericDate.
+        """
+        key = (id(principal), audience)
+        known = self._made.get(key)
+        if known is not None and known[0] is principal and now < known[1]:
+            return known[2]
+        claims = assertion_claims(principal, issuer=self._issuer, audience=audience, now=now)
+        header = b"Bearer " + sign_compact({"typ": ASSERTION_TYP}, orjson.dumps(claims), self.keys.signing).encode()
+        if len(self._made) >= _ENTRIES:
+            self._made.clear()
+        # One that ends with its token is good as long as the token is; a shorter one is made anew in time.
+        ends_with_token = claims["exp"] == principal.expires_at
+        until = now + LONGEST_LIFE if ends_with_token else claims["exp"] - _RENEW_BEFORE
+        self._made[key] = (principal, until, header)
+        return header
