@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 
-NAMES = ("verify", "guard", "refresh", "startup")
+NAMES = tuple(
+    name
+    for name in ("verify", "guard", "refresh", "startup", "revocation", "gateway", "envoy", "clients", "sign_in")
+    if importlib.util.find_spec(f"bench.{name}") is not None
+)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The cost of a refresh as the store grows: `python -m bench.refresh --growth`.
+"""The cost of a refresh as the store grows: `make bench NAME=refresh GROWTH=1`.
 
 The same load on the same server, with ten thousand sessions in the store and then ten and a hundred times as many
 (a thousand times with `SESSIONS=10000000`, on tens of gigabytes of disk). Every refresh is of another session, drawn
@@ -96,6 +96,7 @@ def _report(figures: dict[str, list[dict[str, Any]]]) -> None:
                 "measured": f"{first['cpu_us_per_refresh']:.0f} → {last['cpu_us_per_refresh']:.0f} µs of CPU"
                 f"{with_database}: {ratios[name]} ×; {first['rate']} → {last['rate']}/s",
                 "aim": f"≤ {AIM} ×",
+                "with": f" GROWTH=1 SESSIONS={LARGEST}",
             }
         )
     path = RESULTS / "refresh.json"

@@ -21,7 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from portero.adapters.storage.open import open_store
-from portero.core.sessions.records import DeviceSession, Family, Profile, SpentToken, TokenRecord
+from portero.core.sessions.records import DeviceSession, Family, Profile, TokenRecord
+from portero.core.sessions.ring import Ring, SpentToken
 from portero.core.transitions import Decision, FamilyAggregate, FamilyKey, Put, SessionKey, User
 from portero.core.types import ClientId, Digest, FamilyId, NumericDate, Sid, Subject
 from portero.ports import Store
@@ -61,7 +62,7 @@ def records(i: int) -> tuple[Put, ...]:
     family = Family(
         family_id(i), session.sid, session.client_id, ("openid", "orders:read"), ("https://shop.example/orders",),
         None, Profile.ATTEMPT, "1", ("pwd",), NOW, NOW, head, replace(head, generation=19, first_used=NOW),
-        tuple(SpentToken(18 - n, Digest(os.urandom(32)), NOW) for n in range(16)),
+        Ring.of(*(SpentToken(18 - n, Digest(os.urandom(32)), NOW) for n in range(16))),
     )  # fmt: skip
     user = User(subject, f"user-{i // 4}", None, "A Person", "person@example.com", ("manager",))
     return Put(session), Put(family), Put(user)
@@ -78,7 +79,7 @@ def rotate(aggregate: FamilyAggregate) -> Decision[int]:
         family,
         head=successor,
         parent=replace(head, first_used=NOW, attempt_digest=Digest(bytes(32)), successor_box=bytes(64)),
-        ring=(spent, *family.ring)[:16],
+        ring=family.ring.pushed(spent, size=16),
     )
     seen = replace(session, last_seen=NumericDate(session.last_seen + 1), last_access_exp=NumericDate(NOW + 400))
     return Decision(successor.generation, (Put(rotated), Put(seen)))

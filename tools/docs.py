@@ -54,7 +54,8 @@ def performance() -> str:
         result = json.loads(path.read_text())
         rows = result.get("table", [])
         lines += [
-            f"| {row['what']} | {row['measured']} | {row['aim']} | `make bench NAME={path.stem}` |" for row in rows
+            f"| {row['what']} | {row['measured']} | {row['aim']} | `make bench NAME={path.stem}{row.get('with', '')}` |"
+            for row in rows
         ]
         if rows:
             machines.append(result["machine"])

@@ -24,7 +24,6 @@ from portero.core.sessions.records import (
     Family,
     Profile,
     SessionStatus,
-    SpentToken,
     TokenRecord,
 )
 from portero.core.sessions.refresh import decide_refresh
@@ -38,6 +37,7 @@ from portero.core.sessions.refresh_outcome import (
     SoftDenied,
     Unchanged,
 )
+from portero.core.sessions.ring import Ring, SpentToken
 from portero.core.sessions.rules import FreshMaterial, RefreshRules
 from portero.core.sessions.sealing import seal_successor
 from portero.core.tokens.refresh_token import RefreshToken
@@ -356,7 +356,9 @@ def _serve(
     family = Family(
         _FAMILY_ID, _SESSION.sid, _CLIENT, (), (), None, profile, "1", (), _NOW, _NOW, head,
         _unfold_parent(server.parent),
-        tuple(SpentToken(_HEAD - 2 - i, _digest(a), NumericDate(_NOW - age)) for i, (a, age) in enumerate(server.ring)),
+        Ring.of(
+            *(SpentToken(_HEAD - 2 - i, _digest(a), NumericDate(_NOW - age)) for i, (a, age) in enumerate(server.ring))
+        ),
         server.sharing_run,
     )  # fmt: skip
     fresh = FreshMaterial(_token(_HEAD + 1).secret, bytes(16), bytes(12), 0.0)
@@ -411,7 +413,7 @@ def _fold(family: Family, ring: int, profile: Profile) -> Server:
         # For a bound family neither ring nor age is ever asked.
         ()
         if profile is Profile.BOUND
-        else tuple((folded(spent.attempt_digest), _NOW - spent.first_used) for spent in family.ring[:ring]),
+        else tuple((folded(spent.attempt_digest), _NOW - spent.first_used) for spent in family.ring),
         family.sharing_run,
     )
 

@@ -16,16 +16,15 @@ from portero.core.outbox_records import (
 )
 from portero.core.revocation.entry import Revocation, RevokedKind
 from portero.core.sessions.records import (
-    RING_SIZE,
     BrowserSession,
     DeviceSession,
     EndReason,
     Family,
     Profile,
     SessionStatus,
-    SpentToken,
     TokenRecord,
 )
+from portero.core.sessions.ring import RING_SIZE, Ring, SpentToken
 from portero.core.transitions import (
     AuthorizationCode,
     Client,
@@ -199,8 +198,8 @@ def revocation(value: str = "sid-1", *, until: int = NOW + 360) -> Revocation:
 def extreme_records() -> tuple[Record, ...]:
     """Every kind of record, with the largest, emptiest and strangest values, a session before its family."""
     token = TokenRecord(digest("t"), 2**32 - 1, LATEST, LATEST, LATEST, digest("a"), bytes(range(256)), 2**31)
-    ring = tuple(
-        SpentToken(2**32 - 2 - n, digest(f"r{n}") if n % 2 else None, NumericDate(n)) for n in range(RING_SIZE)
+    ring = Ring.of(
+        *(SpentToken(2**32 - 2 - n, digest(f"r{n}") if n % 2 else None, NumericDate(n)) for n in range(RING_SIZE))
     )
     session = replace(
         device_session(STRANGE, subject=STRANGE, client_id=LONG, absolute_end=LATEST),

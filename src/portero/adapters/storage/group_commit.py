@@ -70,7 +70,9 @@ class GroupCommit:
 
     def __init__(self, executor: Executor, *, name: str) -> None:
         self._executor = executor
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Job]] = queue.SimpleQueue()
+        self._gathering: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+        """What each loop's callbacks submitted since its last turn: handed over together, with one wake-up."""
         self._accepting = True
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -78,23 +80,39 @@ class GroupCommit:
 
     async def submit(self, key: Key[Any], decide: Callable[[Any], Decision[Any]], *, now: NumericDate) -> Any:
         """Queue a transition and await what became of it. Cancelling the wait does not undo the transition."""
-        job = Job(key, decide, now=now, loop=asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        job = Job(key, decide, now=now, loop=loop)
         with self._lock:
             if not self._accepting:
                 raise Unavailable("the store is closed")
-            self._queue.put(job)
+            gathering = self._gathering.get(loop)
+            if gathering is None:
+                self._gathering[loop] = [job]
+                # After everything that is ready now: requests that came together are committed together.
+                loop.call_soon(self._hand_over, loop)
+            else:
+                gathering.append(job)
         return await job.future
 
     def nudge(self) -> None:
         """Let the thread look again whether it should poll."""
-        self._queue.put(None)
+        self._queue.put([])
 
     async def close(self) -> None:
         """Accept nothing more, finish what was accepted, end the thread."""
         with self._lock:
             self._accepting = False
-        self._queue.put(None)
+            for jobs in self._gathering.values():
+                self._queue.put(jobs)
+            self._gathering.clear()
+        self._queue.put([])
         await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            jobs = self._gathering.pop(loop, None)
+        if jobs is not None:
+            self._queue.put(jobs)
 
     def _run(self) -> None:
         again: list[Job] = []
@@ -114,14 +132,11 @@ class GroupCommit:
         jobs: list[Job] = []
         try:
             if wait:
-                first = self._queue.get(timeout=_POLL if self._executor.polled else None)
-                if first is None:
+                jobs += self._queue.get(timeout=_POLL if self._executor.polled else None)
+                if not jobs:
                     return jobs
-                jobs.append(first)
             while len(jobs) < _LARGEST_BATCH:
-                job = self._queue.get_nowait()
-                if job is not None:
-                    jobs.append(job)
+                jobs += self._queue.get_nowait()
         except queue.Empty:
             pass
         return jobs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Any, Final
 
 from portero.adapters.storage.expiry import session_gone, whole_day
@@ -25,18 +24,14 @@ from portero.core.sessions.records import (
     Family,
     Profile,
     SessionStatus,
-    SpentToken,
     TokenRecord,
 )
-from portero.core.types import Digest, NumericDate
+from portero.core.sessions.ring import Ring
 
 _STATUS = by_value(SessionStatus)
 _REASON: Final[dict[Any, EndReason | None]] = {None: None, **by_value(EndReason)}
 _PROFILE = by_value(Profile)
 
-# One spent generation: generation, first_used, whether an attempt is known, its digest.
-_SPENT: Final = Struct(">Iq?32s")
-_NO_DIGEST: Final = bytes(32)
 _NO_TOKEN: Final = (None,) * 8
 
 _PUT_BROWSER = BROWSER_SESSIONS.upsert()
@@ -160,7 +155,7 @@ def family_from_row(row: Row) -> Family:
         created,
         TokenRecord(*row[_FAMILY_FIXED : _FAMILY_FIXED + 8]),
         TokenRecord(*row[_FAMILY_FIXED + 8 : _FAMILY_FIXED + 16]) if row[_FAMILY_FIXED + 8] is not None else None,
-        _ring_from_column(ring),
+        Ring(ring),
         sharing_run,
         _STATUS[status],
         _REASON[end_reason],
@@ -214,7 +209,7 @@ def _moving_family(record: Family) -> Row:
     return (
         *_token_columns(record.head),
         *(_NO_TOKEN if record.parent is None else _token_columns(record.parent)),
-        _ring_to_column(record.ring),
+        record.ring.packed,
         record.sharing_run,
         # `.value` is a function call and some; this is the attribute behind it, as `enum` documents it.
         record.status._value_,
@@ -232,22 +227,4 @@ def _token_columns(token: TokenRecord) -> Row:
         token.attempt_digest,
         token.successor_box,
         token.retries,
-    )
-
-
-def _ring_to_column(ring: tuple[SpentToken, ...]) -> bytes:
-    return b"".join(
-        [
-            _SPENT.pack(s.generation, s.first_used, s.attempt_digest is not None, s.attempt_digest or _NO_DIGEST)
-            for s in ring
-        ]
-    )
-
-
-def _ring_from_column(column: bytes) -> tuple[SpentToken, ...]:
-    return tuple(
-        [
-            SpentToken(generation, Digest(digest) if attempted else None, NumericDate(first_used))
-            for generation, first_used, attempted, digest in _SPENT.iter_unpack(column)
-        ]
     )

@@ -18,6 +18,7 @@ PRAGMAS: Final = (
     ("foreign_keys", 1),
     ("trusted_schema", 0),
     ("temp_store", 2),
+    ("cache_size", -32_000),  # KiB, filled as it is used: what the writer touches stays in this process
 )
 """Set on every connection, and read back."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from portero.core.quick import quick
+from portero.core.sessions.ring import Ring
 from portero.core.types import ClientId, Digest, FamilyId, NumericDate, Sid, Subject
 
 
@@ -110,18 +111,6 @@ class TokenRecord:
     """How often the same successor was handed out again."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SpentToken:
-    """A generation older than the parent, kept in the ring to tell a late honest request from a thief."""
-
-    generation: int
-    attempt_digest: Digest | None
-    first_used: NumericDate
-
-
-RING_SIZE = 16
-"""Spent generations kept per family."""
 FAMILIES_PER_SESSION = 10
 """Live families per device session; starting one more ends the oldest."""
 
@@ -146,8 +135,8 @@ class Family:
     created: NumericDate
     head: TokenRecord
     parent: TokenRecord | None = None
-    ring: tuple[SpentToken, ...] = ()
-    """Newest first, at most `RING_SIZE`."""
+    ring: Ring = Ring()  # noqa: RUF009 - frozen
+    """Newest first, at most `RING_SIZE` generations."""
     sharing_run: int = 0
     """Profile C: successive generations that saw a retry; three count as sharing."""
     status: SessionStatus = SessionStatus.ACTIVE

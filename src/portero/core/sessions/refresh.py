@@ -26,7 +26,6 @@ from portero.core.sessions.records import (
     Family,
     Profile,
     SessionStatus,
-    SpentToken,
     TokenRecord,
 )
 from portero.core.sessions.refresh_outcome import (
@@ -41,6 +40,7 @@ from portero.core.sessions.refresh_outcome import (
     Unchanged,
 )
 from portero.core.sessions.refresh_table import Action, Proof, Row, Standing, row_for
+from portero.core.sessions.ring import Ring, SpentToken
 from portero.core.sessions.rules import FreshMaterial, RefreshRules
 from portero.core.sessions.sealing import open_successor, seal_successor
 from portero.core.tokens.refresh_token import MAX_GENERATION, RefreshToken
@@ -192,10 +192,7 @@ def _proof(step: _Step, standing: Standing) -> Proof:
 def _spent(family: Family, generation: int) -> TokenRecord | SpentToken | None:
     if family.parent is not None and family.parent.generation == generation:
         return family.parent
-    for spent in family.ring:
-        if spent.generation == generation:
-            return spent
-    return None
+    return family.ring.find(generation)
 
 
 def _is(record: TokenRecord, token: RefreshToken) -> bool:
@@ -247,7 +244,7 @@ def _rotate(step: _Step, row: Row) -> Decision[RefreshOutcome]:
     ring, sharing_run = family.ring, family.sharing_run
     if parent is not None:
         first_used = parent.first_used if parent.first_used is not None else now
-        ring = (SpentToken(parent.generation, parent.attempt_digest, first_used), *ring[: rules.ring_size - 1])
+        ring = ring.pushed(SpentToken(parent.generation, parent.attempt_digest, first_used), size=rules.ring_size)
         if parent.retries == 0:
             sharing_run = 0  # a generation without a retry: no longer in a row
     moved = _with_chain(family, successor, rotated, ring, sharing_run)
@@ -297,7 +294,7 @@ def _adopt(step: _Step, row: Row) -> Decision[RefreshOutcome]:
     token, now = step.presented.token, step.now
     expires = refresh_token_expires(step.session, now=now, rules=step.rules)
     head = TokenRecord(sha256_of(token.secret), token.generation, now, expires)
-    adopted = replace(step, family=_with_chain(step.family, head, None, (), 0))
+    adopted = replace(step, family=_with_chain(step.family, head, None, Ring(), 0))
     decision = _apply(adopted)
     moved = any(isinstance(write, Put) and isinstance(write.record, Family) for write in decision.writes)
     writes = decision.writes if moved else (*decision.writes, Put(adopted.family))
@@ -308,7 +305,7 @@ def _with_chain(
     family: Family,
     head: TokenRecord,
     parent: TokenRecord | None,
-    ring: tuple[SpentToken, ...],
+    ring: Ring,
     sharing_run: int,
 ) -> Family:
     # Every field named in place: `replace` would cost this path three times as much.

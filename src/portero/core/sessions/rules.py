@@ -12,7 +12,8 @@ from typing import Final
 
 from portero.core.errors import ConfigurationError
 from portero.core.quick import quick
-from portero.core.sessions.records import FAMILIES_PER_SESSION, RING_SIZE, Profile
+from portero.core.sessions.records import FAMILIES_PER_SESSION, Profile
+from portero.core.sessions.ring import RING_SIZE
 from portero.core.transitions import Client, ClientType, RefreshProfile, RotationPolicy
 from portero.core.types import FamilyId, Issuer, NumericDate, Secret
 

@@ -1,7 +1,8 @@
 """The successor's secret, sealed under the presented token: what a database dump cannot open.
 
-ChaCha20-Poly1305 (RFC 8439) under a key from HKDF-SHA-256 (RFC 5869) over the presented token's secret. The
-box opens only with that token, so a proven retry gets the same successor and storage holds nothing readable.
+ChaCha20-Poly1305 (RFC 8439) under a key from HKDF-SHA-256 over the presented token's secret: expanded only, for 32
+random bytes are a key already (RFC 5869 §3.3). The box opens only with that token, so a proven retry gets the same
+successor and storage holds nothing readable.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from portero.core.tokens.refresh_token import RefreshToken
 from portero.core.types import Secret
@@ -46,7 +47,7 @@ def open_successor(box: bytes, *, presented: RefreshToken) -> Secret[bytes]:
 
 
 def _cipher(presented: RefreshToken) -> ChaCha20Poly1305:
-    return ChaCha20Poly1305(HKDF(SHA256(), 32, None, _INFO).derive(presented.secret.reveal()))
+    return ChaCha20Poly1305(HKDFExpand(SHA256(), 32, _INFO).derive(presented.secret.reveal()))
 
 
 def _associated(presented: RefreshToken) -> bytes:
