@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
+from portero.core.consent import Consent, consent_digest
 from portero.core.events import Event
 from portero.core.outbox_records import Counter, Delivery, EventStream, Notice
 from portero.core.quick import quick
@@ -186,6 +187,7 @@ Record = (
     | Delivery
     | EventStream
     | Counter
+    | Consent
 )
 
 
@@ -207,7 +209,7 @@ class Delete:
     A browser session, a login transaction or a family that is over is simply removed.
     """
 
-    key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey | NoticeKey | DeliveryKey | StreamKey
+    key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey | NoticeKey | DeliveryKey | StreamKey | ConsentKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,6 +437,27 @@ class FeedSizeKey(Key[FeedSize]):
     """The feed's size, counted. For operators."""
 
     live_at: NumericDate
+
+
+# ── what people allowed ──────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentKey(Key["Consent | None"]):
+    subject: Subject
+    client_id: ClientId
+
+    @property
+    def id_digest(self) -> Digest:
+        """What the agreement is stored under."""
+        return consent_digest(self.subject, self.client_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentsKey(Key[tuple[Consent, ...]]):
+    """All that a person allowed, by `client_id`."""
+
+    subject: Subject
 
 
 # ── what still has to be told to others ──────────────────────────────────────────────

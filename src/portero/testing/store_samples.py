@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from typing import Final
 
+from portero.core.consent import Consent
 from portero.core.outbox_records import (
     Delivery,
     DeliveryKind,
@@ -191,6 +192,10 @@ def event_stream(stream_id: str = "stream-1", *, client_id: str = "shop") -> Eve
     )
 
 
+def consent(subject: str = "ada", *, client_id: str = "shop") -> Consent:
+    return Consent(Subject(subject), ClientId(client_id), ("openid",), (), NOW)
+
+
 def revocation(value: str = "sid-1", *, until: int = NOW + 360) -> Revocation:
     return Revocation(Issuer("http://localhost:9000"), RevokedKind.SESSION, value, NOW, NumericDate(until))
 
@@ -265,4 +270,5 @@ def extreme_records() -> tuple[Record, ...]:
         replace(signing_key(STRANGE), sealed_private=b"", retires=LATEST, remove_after=LATEST),
         replace(delivery(STRANGE), receiver=LONG, claims="", attempts=2**31, due=LATEST, expires=LATEST),
         replace(event_stream(STRANGE), sealed_authorization=b"\x00\xff", events_requested=("", STRANGE)),
+        replace(consent(STRANGE, client_id=LONG), scope=("", STRANGE), resource=(LONG,), granted=LATEST),
     )

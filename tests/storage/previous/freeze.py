@@ -16,14 +16,16 @@ from types import ModuleType
 from portero.adapters.storage import (
     loads,
     postgresql_locks,
+    rows_consent,
     rows_feed,
     rows_grants,
+    rows_outbox,
     rows_registry,
     rows_sessions,
     writes,
 )
 
-MODULES = (loads, rows_feed, rows_grants, rows_registry, rows_sessions, writes)
+MODULES = (loads, rows_consent, rows_feed, rows_grants, rows_outbox, rows_registry, rows_sessions, writes)
 _STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE) .*\S$")
 
 

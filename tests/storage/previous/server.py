@@ -57,7 +57,8 @@ class PreviousServer:
             audit = ("session_ended", now, session["subject"], session["client_id"], session["sid"], "{}")
             self._run("rows_feed._APPEND_AUDIT", *audit)
             ((_, n),) = self._run("rows_feed.NEXT_FEED_NUMBERS", 1)
-            self._run("rows_feed._APPEND_REVOCATION", n, iss, "sid", session["sid"], now, now + 600)
+            entry = {"n": n, "iss": iss, "kind": "sid", "value": session["sid"], "at": now, "until": now + 600}
+            self._insert("rows_feed._APPEND_REVOCATION", entry | {"micros": 0})
             number: int = n
             return number
 

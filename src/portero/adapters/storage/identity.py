@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import assert_never
 
+from portero.core.consent import Consent
 from portero.core.outbox_records import Counter, Delivery, EventStream
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
@@ -12,6 +13,7 @@ from portero.core.transitions import (
     BrowserKey,
     Client,
     CodeKey,
+    ConsentKey,
     DeliveryKey,
     FamilyKey,
     LoginKey,
@@ -55,11 +57,13 @@ def identity_of(record: Record) -> Identity:
             return "stream", record.stream_id
         case Counter():
             return "counter", record.name
+        case Consent():
+            return "consent", record.id_digest
         case _:
             assert_never(record)
 
 
-Deletable = BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey | NoticeKey | DeliveryKey | StreamKey
+Deletable = BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey | NoticeKey | DeliveryKey | StreamKey | ConsentKey
 
 
 def identity_named(key: Deletable) -> Identity:
@@ -81,5 +85,7 @@ def identity_named(key: Deletable) -> Identity:
             return "delivery", key.id
         case StreamKey():
             return "stream", key.stream_id
+        case ConsentKey():
+            return "consent", key.id_digest
         case _:
             assert_never(key)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Final, TypeVar
 
 from portero.adapters.storage.row_values import storable, within_column
+from portero.adapters.storage.rows_consent import consent_from_row
 from portero.adapters.storage.rows_feed import event_from_row, feed_entry_from_row
 from portero.adapters.storage.rows_grants import CODE_WIDTH, code_from_row, login_from_row, replay_from_row
 from portero.adapters.storage.rows_outbox import delivery_from_row, notice_from_row, stream_from_row
@@ -26,6 +27,7 @@ from portero.adapters.storage.tables import (
     AUTHORIZATION_CODES,
     BROWSER_SESSIONS,
     CLIENTS,
+    CONSENTS,
     COUNTERS,
     DELIVERIES,
     DEVICE_SESSIONS,
@@ -49,6 +51,8 @@ from portero.core.transitions import (
     ClientsKey,
     CodeAggregate,
     CodeKey,
+    ConsentKey,
+    ConsentsKey,
     CounterKey,
     DeliveryKey,
     DueKey,
@@ -151,6 +155,8 @@ _STREAM: Final = EVENT_STREAMS.select("WHERE t.stream_id = ?")
 _STREAMS: Final = EVENT_STREAMS.select("ORDER BY t.stream_id")
 _STREAMS_OF: Final = EVENT_STREAMS.select("WHERE t.client_id = ? ORDER BY t.stream_id")
 _COUNTER: Final = COUNTERS.select("WHERE t.name = ?")
+_CONSENT: Final = CONSENTS.select("WHERE t.id_digest = ?")
+_CONSENTS: Final = CONSENTS.select("WHERE t.subject = ? ORDER BY t.client_id")
 _ENDED_INDEXES: Final = (
     "SELECT status_index FROM device_sessions "
     "WHERE status_index >= ? AND status_index < ? AND status = 'ended' ORDER BY status_index"
@@ -376,6 +382,18 @@ def _counter(key: CounterKey) -> Loading[int]:
     return int(rows[0][1]) if rows else 0
 
 
+def _consent(key: ConsentKey) -> Loading[Any]:
+    (rows,) = yield ((_CONSENT, (key.id_digest,)),)
+    return consent_from_row(rows[0]) if rows else None
+
+
+def _consents(key: ConsentsKey) -> Loading[Any]:
+    if not storable(key.subject):
+        return ()
+    (rows,) = yield ((_CONSENTS, (key.subject,)),)
+    return tuple(map(consent_from_row, rows))
+
+
 def _ended_indexes(key: EndedIndexesKey) -> Loading[Any]:
     first = within_column(key.first)
     (rows,) = yield ((_ENDED_INDEXES, (first, within_column(first + key.size))),)
@@ -407,6 +425,8 @@ LOADERS: Final[dict[type[Any], Callable[[Any], Loading[Any]]]] = {
     StreamKey: _stream,
     StreamsKey: _streams,
     CounterKey: _counter,
+    ConsentKey: _consent,
+    ConsentsKey: _consents,
     EndedIndexesKey: _ended_indexes,
 }
 

@@ -18,6 +18,8 @@ from portero.core.transitions import (
     ClientsKey,
     CodeAggregate,
     CodeKey,
+    ConsentKey,
+    ConsentsKey,
     CounterKey,
     DeliveryKey,
     DueKey,
@@ -166,6 +168,11 @@ class Tables:
             case CounterKey():
                 counter = self._records["counter"].get(key.name)
                 return 0 if counter is None else counter.value
+            case ConsentKey():
+                return self._records["consent"].get(key.id_digest)
+            case ConsentsKey():
+                mine = (c for c in self._records["consent"].values() if c.subject == key.subject)
+                return tuple(sorted(mine, key=lambda c: c.client_id))
             case EndedIndexesKey():
                 ended = (s for s in self._records["session"].values() if s.status is SessionStatus.ENDED)
                 indexes = (s.status_index for s in ended if s.status_index is not None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from portero.adapters.storage.identity import Identity, identity_named, identity_of
+from portero.core.consent import Consent
 from portero.core.outbox_records import EventStream
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
@@ -18,6 +19,8 @@ from portero.core.transitions import (
     ClientKey,
     CodeAggregate,
     CodeKey,
+    ConsentKey,
+    ConsentsKey,
     CounterKey,
     Delete,
     DeliveryKey,
@@ -49,7 +52,16 @@ def touched(key: Key[Any], aggregate: Any) -> set[Identity]:
     """What a transition has read."""
     found = {identity_of(record) for record in records_of(aggregate)}
     match key:
-        case FamilyKey() | CodeKey() | BrowserKey() | LoginKey() | ReplayKey() | DeliveryKey() | StreamKey():
+        case (
+            FamilyKey()
+            | CodeKey()
+            | BrowserKey()
+            | LoginKey()
+            | ReplayKey()
+            | DeliveryKey()
+            | StreamKey()
+            | ConsentKey()
+        ):
             found.add(identity_named(key))
         case SessionKey():
             found.add(("session", key.sid))
@@ -66,6 +78,8 @@ def touched(key: Key[Any], aggregate: Any) -> set[Identity]:
             found.add(("counter", key.name))
         case StreamsKey():
             found.add(("streams", None))
+        case ConsentsKey():
+            found.add(("consents", key.subject))
         case _:
             found.add(EVERYTHING)
     return found
@@ -120,5 +134,7 @@ def _sets_with(record: Record) -> set[Identity]:
             return {("signing keys", None)}
         case EventStream():
             return {("streams", None)}
+        case Consent():
+            return {("consents", record.subject)}
         case _:
             return set()

@@ -24,6 +24,8 @@ from portero.core.transitions import (
     BrowserKey,
     ClientKey,
     CodeKey,
+    ConsentKey,
+    ConsentsKey,
     CounterKey,
     DeliveryKey,
     DueKey,
@@ -151,6 +153,10 @@ def _names(key: Key[Any]) -> tuple[int, ...]:
             return (_number(b"stream", key.stream_id.encode(errors="replace")),)
         case StreamsKey():
             return (_number(b"streams", (key.client_id or "").encode(errors="replace")),)
+        case ConsentKey():
+            return (_number(b"consent", key.id_digest),)
+        case ConsentsKey():
+            return (_number(b"consents", key.subject.encode(errors="replace")),)
         case CounterKey():
             return (_number(b"counter", key.name.encode(errors="replace")),)
         case _:

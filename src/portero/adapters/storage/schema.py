@@ -285,6 +285,19 @@ counters = Table(
     _required("value", BigInteger()),
 )
 
+consents = Table(
+    "consents",
+    metadata,
+    # Of person and client: one agreement each.
+    Column("id_digest", LargeBinary, primary_key=True),
+    _required("subject", words),
+    _required("client_id", words),
+    _required("scope", words),
+    _required("resource", words),
+    _required("granted", seconds),
+    Index(None, "subject", "client_id"),
+)
+
 audit = Table(
     "audit",
     metadata,

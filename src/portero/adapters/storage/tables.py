@@ -200,6 +200,7 @@ EVENT_STREAMS = Table(
     ),
 )
 COUNTERS = Table("counters", "name", ("name", "value"))
+CONSENTS = Table("consents", "id_digest", ("id_digest", "subject", "client_id", "scope", "resource", "granted"))
 META = Table("meta", "singleton", ("singleton", "epoch", "feed_head"))
 
 ALL = (
@@ -219,4 +220,5 @@ ALL = (
     DELIVERIES,
     EVENT_STREAMS,
     COUNTERS,
+    CONSENTS,
 )

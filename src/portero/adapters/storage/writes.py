@@ -7,6 +7,7 @@ from typing import Any, Final, assert_never
 
 from portero.adapters.storage.expiry import AUDIT_KEPT, CODE_KEPT
 from portero.adapters.storage.identity import Identity, identity_named, identity_of
+from portero.adapters.storage.rows_consent import put_consent
 from portero.adapters.storage.rows_feed import RENEW_EPOCH, append_audit
 from portero.adapters.storage.rows_grants import put_code, put_login, put_replay
 from portero.adapters.storage.rows_outbox import notify, put_counter, put_delivery, put_stream
@@ -16,6 +17,7 @@ from portero.adapters.storage.tables import (
     AUDIT,
     AUTHORIZATION_CODES,
     BROWSER_SESSIONS,
+    CONSENTS,
     DELIVERIES,
     DEVICE_SESSIONS,
     EVENT_STREAMS,
@@ -26,6 +28,7 @@ from portero.adapters.storage.tables import (
     REVOCATIONS,
     Query,
 )
+from portero.core.consent import Consent
 from portero.core.outbox_records import Counter, Delivery, EventStream
 from portero.core.revocation.entry import Revocation
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
@@ -62,6 +65,7 @@ _DELETE: Final = {
     "notice": NOTICES.delete(),
     "delivery": DELIVERIES.delete(),
     "stream": EVENT_STREAMS.delete(),
+    "consent": CONSENTS.delete(),
 }
 _PER_COMMIT: Final = 8
 """Expired rows removed per transition, at most. One table's turn per commit, so well above one row a table made."""
@@ -151,6 +155,8 @@ def _put(record: Record, loaded: Known) -> Query | None:
             return put_stream(record)
         case Counter():
             return put_counter(record)
+        case Consent():
+            return put_consent(record)
         case _:
             assert_never(record)
 

@@ -17,6 +17,8 @@ from portero.core.transitions import (
     ClientsKey,
     CodeAggregate,
     CodeKey,
+    ConsentKey,
+    ConsentsKey,
     Decision,
     Delete,
     FamilyAggregate,
@@ -46,11 +48,13 @@ from portero.testing.store_laws.steps import (
     write,
 )
 from portero.testing.store_samples import (
+    LONG,
     NOW,
     STRANGE,
     authorization_code,
     browser_session,
     client,
+    consent,
     delivery,
     device_session,
     digest,
@@ -97,6 +101,7 @@ class RecordLaws:
                 signing_key(STRANGE),
                 delivery(STRANGE),
                 event_stream(STRANGE),
+                consent(STRANGE, client_id=LONG),
             ]
             await put(store, *later)
 
@@ -116,6 +121,8 @@ class RecordLaws:
                 assert (await store.read(UsernameKey(name))) == SubjectAggregate(None, (), ())
                 assert (await store.read(SessionsKey(subject=Subject(name)))) == ()
                 assert (await store.read(AuditKey(subject=Subject(name)))) == ()
+                assert (await store.read(ConsentKey(Subject(name), ClientId(name)))) is None
+                assert (await store.read(ConsentsKey(Subject(name)))) == ()
             assert await store.read(FamilyKey(family_id("none"))) == FamilyAggregate(None, None, None)
             assert await store.read(CodeKey(digest("none"))) == CodeAggregate(None, None, None, (), None)
             assert (await store.read(BrowserKey(digest("none")))).browser is None
@@ -184,7 +191,14 @@ class RecordLaws:
         async def law(store: Store) -> None:
             kept = (device_session(), user())
             await put(
-                store, *kept, family(), browser_session(), login_transaction(), authorization_code(), replay_mark()
+                store,
+                *kept,
+                family(),
+                browser_session(),
+                login_transaction(),
+                authorization_code(),
+                replay_mark(),
+                consent(),
             )
             deletes = (
                 Delete(FamilyKey(family().id)),
@@ -192,14 +206,28 @@ class RecordLaws:
                 Delete(LoginKey(digest("login"))),
                 Delete(CodeKey(digest("code"))),
                 Delete(ReplayKey(digest("jti"))),
+                Delete(ConsentKey(consent().subject, consent().client_id)),
             )
             await write(store, *deletes)
             await write(store, *deletes)
 
-            gone = (family(), browser_session(), login_transaction(), authorization_code(), replay_mark())
-            assert [await stored(store, record) for record in gone] == [None] * 5
+            gone = (family(), browser_session(), login_transaction(), authorization_code(), replay_mark(), consent())
+            assert [await stored(store, record) for record in gone] == [None] * 6
             assert [await stored(store, record) for record in kept] == list(kept)
             assert (await store.read(BrowserKey(digest("browser")))).sessions == (device_session(),)
+
+        with_store(make_store, law)
+
+    def test_what_a_person_allowed_is_listed_by_application(self, make_store: MakeStore) -> None:
+        """`ConsentsKey` finds one person's agreements, and nobody else's; names that run together are told apart."""
+
+        async def law(store: Store) -> None:
+            first, second = consent("ada", client_id="a"), consent("ada", client_id="b")
+            await put(store, second, first, consent("ad", client_id="aa"))
+
+            assert await store.read(ConsentsKey(Subject("ada"))) == (first, second)
+            assert await store.read(ConsentKey(Subject("ad"), ClientId("aa"))) == consent("ad", client_id="aa")
+            assert await store.read(ConsentKey(Subject("ada"), ClientId("aa"))) is None
 
         with_store(make_store, law)
 

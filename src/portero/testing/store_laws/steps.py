@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from portero.core.consent import Consent
 from portero.core.outbox_records import Counter, Delivery, EventStream
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
@@ -18,6 +19,7 @@ from portero.core.transitions import (
     ClientKey,
     CodeAggregate,
     CodeKey,
+    ConsentKey,
     CounterKey,
     Decision,
     DeliveryKey,
@@ -105,6 +107,8 @@ async def stored(store: Store, record: Record) -> Record | None:
             return await store.read(StreamKey(record.stream_id))
         case Counter():
             return Counter(record.name, await store.read(CounterKey(record.name)))
+        case Consent():
+            return await store.read(ConsentKey(record.subject, record.client_id))
 
 
 def seen_once_more(aggregate: SessionAggregate) -> Decision[int]:

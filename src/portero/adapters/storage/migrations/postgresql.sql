@@ -79,6 +79,18 @@ CREATE TABLE clients (
     CONSTRAINT pk_clients PRIMARY KEY (client_id)
 );
 
+CREATE TABLE consents (
+    id_digest BYTEA NOT NULL,
+    subject TEXT COLLATE "C" NOT NULL,
+    client_id TEXT COLLATE "C" NOT NULL,
+    scope TEXT COLLATE "C" NOT NULL,
+    resource TEXT COLLATE "C" NOT NULL,
+    granted BIGINT NOT NULL,
+    CONSTRAINT pk_consents PRIMARY KEY (id_digest)
+);
+
+CREATE INDEX ix_consents_subject_client_id ON consents (subject, client_id);
+
 CREATE TABLE counters (
     name TEXT COLLATE "C" NOT NULL,
     value BIGINT NOT NULL,
@@ -270,4 +282,4 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ( '0002' );
+INSERT INTO alembic_version (version_num) VALUES ( '0230' );

@@ -79,6 +79,18 @@ CREATE TABLE clients (
     CONSTRAINT pk_clients PRIMARY KEY (client_id)
 );
 
+CREATE TABLE consents (
+    id_digest BLOB NOT NULL,
+    subject TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    granted BIGINT NOT NULL,
+    CONSTRAINT pk_consents PRIMARY KEY (id_digest)
+);
+
+CREATE INDEX ix_consents_subject_client_id ON consents (subject, client_id);
+
 CREATE TABLE counters (
     name TEXT NOT NULL,
     value BIGINT NOT NULL,
@@ -269,4 +281,4 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ( '0002' );
+INSERT INTO alembic_version (version_num) VALUES ( '0230' );
