@@ -12,13 +12,10 @@ import click
 from portero.adapters.passwords.argon2 import LONGEST_PASSWORD, Argon2PasswordHasher
 from portero.cli.output import instant, print_rows
 from portero.cli.settings import Desk, at_desk, config_option, json_option, seconds
-from portero.core.registration import check_user, enable_user, register_user, set_password
+from portero.core.registration import MIN_PASSWORD, check_user, enable_user, register_user, set_password
 from portero.core.sessions.ending import disable_user
 from portero.core.transitions import Decision, SubjectAggregate, User, UsernameKey, UsersKey
 from portero.core.types import Issuer, Secret, Subject
-
-SHORTEST_PASSWORD = 8
-"""Characters (NIST SP 800-63B-4 §3.1.1.2: at least 8 where a second factor is used; longer is better)."""
 
 username_argument = click.argument("username")
 stdin_option = click.option(
@@ -160,6 +157,6 @@ def _ask_password(username: str, *, from_stdin: bool) -> Secret[str]:
         text = click.prompt(f"Password for {username}", hide_input=True, confirmation_prompt=True)
     else:
         raise click.UsageError("no terminal to ask for the password: use --password-stdin")
-    if len(text) < SHORTEST_PASSWORD or len(text.encode()) > LONGEST_PASSWORD:
-        raise click.ClickException(f"a password has {SHORTEST_PASSWORD} characters to {LONGEST_PASSWORD} bytes")
+    if len(text) < MIN_PASSWORD or len(text.encode()) > LONGEST_PASSWORD:
+        raise click.ClickException(f"a password has {MIN_PASSWORD} characters to {LONGEST_PASSWORD} bytes")
     return Secret(text)

@@ -34,6 +34,8 @@ class EventName(Enum):
     KEY_ROTATED = "key_rotated"
     CLIENT_CHANGED = "client_changed"
     USER_CHANGED = "user_changed"
+    CONSENT_GIVEN = "consent_given"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
     DELIVERED = "delivered"
     DELIVERY_FAILED = "delivery_failed"
     DELIVERY_GIVEN_UP = "delivery_given_up"

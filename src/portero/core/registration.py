@@ -42,6 +42,10 @@ _USERNAME = re.compile(r"\S(?:.{0,126}\S)?")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
+MIN_PASSWORD = 8
+"""Characters of a password (NIST SP 800-63B-4 §3.1.1.2: at least 8 where a second factor is used; longer is better)."""
+
+
 def register_user(aggregate: SubjectAggregate, *, user: User) -> Decision[bool]:
     """Add a person; False, and nothing is written, where the name is taken."""
     if aggregate.user is not None:

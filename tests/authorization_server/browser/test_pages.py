@@ -35,6 +35,12 @@ PAGES: dict[str, Callable[[Browser], Answer]] = {
     "sign-in with an error": lambda b: b.sign_in(b.authorize(), password="wrong"),
     "sign-in with empty fields": lambda b: b.post("/sign-in", b.authorize().form(username="", password="")),
     "devices": lambda b: b.follow(_in(b).get("/account")),
+    "applications": lambda b: _allowed(b).get("/account/applications"),
+    "no applications": lambda b: _in(b).get("/account/applications"),
+    "password": lambda b: _in(b).get("/account/password"),
+    "password with a problem": lambda b: _in(b).post(
+        "/account/password", b.get("/account/password").form(password="x", new_password="short")
+    ),
     "consent": lambda b: _in(b).authorize(client_id="stranger"),
     "sign out": lambda b: _in(b).get("/end_session"),
     "signed out": lambda b: b.get("/signed-out?from=everywhere"),
@@ -46,6 +52,12 @@ PAGES: dict[str, Callable[[Browser], Answer]] = {
 
 def _in(browser: Browser) -> Browser:
     browser.sign_in(browser.authorize())
+    return browser
+
+
+def _allowed(browser: Browser) -> Browser:
+    page = _in(browser).authorize(client_id="stranger")
+    browser.post("/consent", page.form(decision="allow"))
     return browser
 
 
@@ -278,7 +290,7 @@ def test_every_text_is_shown_somewhere() -> None:
     sources = "".join(
         path.read_text("utf-8") for path in room.rglob("*") if path.suffix in (".html", ".py") and path.stem != "texts"
     )
-    composed = ("error.", "ago.", "duration.", "scope.", "sign_in.missing.", "devices.done.")
+    composed = ("error.", "ago.", "duration.", "scope.", "sign_in.missing.", "devices.done.", "password.problem.")
 
     unused = [key for key in EN if f"'{key}'" not in sources and not key.startswith(composed)]
     assert unused == []

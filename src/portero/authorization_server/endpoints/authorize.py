@@ -12,11 +12,11 @@ from portero.authorization_server.pages.answers import see_other
 from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
 from portero.authorization_server.sign_in import browser_session
+from portero.authorization_server.sign_in.consent import needs_consent
 from portero.authorization_server.sign_in.finish import (
     answer_with_code,
     answer_with_error,
     client_of,
-    needs_consent,
 )
 from portero.authorization_server.sign_in.transactions import PendingAuthorization, begin
 from portero.core.errors import RequestError
@@ -57,7 +57,7 @@ async def _answer(site: Site, visit: Visit, *, request: AuthorizationRequest, cl
     suffices = present is not None and sign_in_suffices(
         request, browser=present.session, authenticated=None, now=site.context.now()
     )
-    if present is not None and suffices and not needs_consent(request, client=client):
+    if present is not None and suffices and not await needs_consent(site, request, client=client, present=present):
         return await answer_with_code(site, visit, request=request, client=client, present=present)
     if Prompt.NONE in request.prompt:
         # OIDC Core §3.1.2.6.

@@ -60,7 +60,7 @@ async def front(site: Site, visit: Visit) -> Response:
         "front.html",
         language=visit.language,
         user=None if present is None else present.user,
-        language_links=_language_links(site, "/", current=visit.language),
+        language_links=language_links(site, "/", current=visit.language),
     )
 
 
@@ -68,11 +68,7 @@ async def account(site: Site, visit: Visit) -> Response:
     """Serve `/account`: the list, and what its forms ask for."""
     present = await browser_session.find(site, visit)
     if present is None:
-        # A form whose sign-in ended meanwhile is not carried out later: only the page is shown again.
-        response = see_other("")
-        handle = await begin(site, visit, PendingPage("/account"), response=response)
-        response.headers["location"] = site.path(f"/sign-in?login={handle}")
-        return response
+        return await sign_in_first(site, visit, path="/account")
     if visit.method == "POST":
         return await _changed(site, visit, present)
     return await _list(site, visit, present)
@@ -97,8 +93,9 @@ async def _list(site: Site, visit: Visit, present: Present) -> Response:
         has_others=_others(aggregate, present) != ((), ()),
         this_browser=present.session.device,
         done=done if done in _DONE else None,
+        here="/account",
         form_token=form_token(present.secret, purpose="account"),
-        language_links=_language_links(site, "/account", current=visit.language),
+        language_links=language_links(site, "/account", current=visit.language),
     )
 
 
@@ -221,7 +218,7 @@ async def signed_out(site: Site, visit: Visit) -> Response:
         language=visit.language,
         client=None,
         everywhere=visit.query.get("from") == "everywhere",
-        language_links=_language_links(site, "/signed-out", current=visit.language),
+        language_links=language_links(site, "/signed-out", current=visit.language),
     )
 
 
@@ -229,7 +226,16 @@ def _language_suffix(visit: Visit) -> str:
     return f"&ui_locales={visit.language}"
 
 
-def _language_links(site: Site, path: str, *, current: str) -> list[tuple[str, str]]:
+async def sign_in_first(site: Site, visit: Visit, *, path: str) -> Response:
+    """Ask who is there, and go on to a page of the account. A form whose sign-in ended is not carried out later."""
+    response = see_other("")
+    handle = await begin(site, visit, PendingPage(path), response=response)
+    response.headers["location"] = site.path(f"/sign-in?login={handle}")
+    return response
+
+
+def language_links(site: Site, path: str, *, current: str) -> list[tuple[str, str]]:
+    """The same page in the other languages."""
     return [
         (language, site.path(f"{path}?ui_locales={language}"))
         for language in site.context.config.languages

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.authorize import authorize
 from portero.authorization_server.endpoints.end_session import end_session
+from portero.authorization_server.pages import allowed, password
 from portero.authorization_server.pages.account import account, front, signed_out
 from portero.authorization_server.pages.site import Site, site_of
 from portero.authorization_server.sign_in.page import consent, sign_in
@@ -26,6 +27,8 @@ def browser_routes(context: Context) -> list[Route]:
         Route("/consent", site.endpoint(consent), methods=["POST"]),
         Route("/end_session", site.endpoint(end_session), methods=both),
         Route("/account", site.endpoint(account), methods=both),
+        Route(allowed.PATH, site.endpoint(allowed.applications), methods=both),
+        Route(password.PATH, site.endpoint(password.password), methods=both),
         Route("/signed-out", site.endpoint(signed_out), methods=["GET"]),
         Route("/", site.endpoint(front), methods=["GET"]),
         _style_route(site),

@@ -11,11 +11,12 @@ from portero.authorization_server.pages.answers import see_other
 from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
 from portero.authorization_server.sign_in.browser_session import Present
+from portero.authorization_server.sign_in.consent import agreed
+from portero.core.events import Event, EventName
 from portero.core.grants.authorization_code import issue_code
 from portero.core.jose import base64url
 from portero.core.oauth.authorization import (
     AuthorizationRequest,
-    Prompt,
     RedirectedError,
     ResponseMode,
     ResponseTarget,
@@ -26,7 +27,7 @@ from portero.core.oauth.authorization import (
 )
 from portero.core.oauth.redirect_uris import csp_source
 from portero.core.sessions.device_name import coarse_place
-from portero.core.transitions import BrowserAggregate, BrowserKey, Client, ClientKey, Decision, Put
+from portero.core.transitions import Audit, BrowserAggregate, BrowserKey, Client, ClientKey, Decision, Put
 from portero.core.types import ClientId, Secret
 
 _SUBMIT = "document.forms[0].submit()"
@@ -43,11 +44,6 @@ async def client_of(site: Site, client_id: ClientId) -> Client | None:
     return (await site.context.store.read(ClientKey(client_id))).client
 
 
-def needs_consent(request: AuthorizationRequest, *, client: Client) -> bool:
-    """Say whether the person is asked: of others' applications always, of our own when they ask for it."""
-    return not client.first_party or Prompt.CONSENT in request.prompt
-
-
 def form_targets(client: Client, *, target: ResponseTarget) -> tuple[str, ...]:
     """The CSP sources where a form of this sign-in may end.
 
@@ -60,9 +56,18 @@ def form_targets(client: Client, *, target: ResponseTarget) -> tuple[str, ...]:
 
 
 async def answer_with_code(
-    site: Site, visit: Visit, *, request: AuthorizationRequest, client: Client, present: Present
+    site: Site,
+    visit: Visit,
+    *,
+    request: AuthorizationRequest,
+    client: Client,
+    present: Present,
+    consented: bool = False,
 ) -> Response:
     """Issue a code under the browser's sign-in, and send it to the client.
+
+    Args:
+        consented: the person has just agreed; that is remembered with the code.
 
     Raises:
         RedirectedError: `login_required`: the sign-in ended a moment ago.
@@ -88,10 +93,15 @@ async def answer_with_code(
         dpop_jkt=request.dpop_jkt,
     )
 
+    consent = await agreed(site, request, present=present, now=now) if consented else None
+
     def decide(aggregate: BrowserAggregate) -> Decision[bool]:
         if aggregate.browser is None:
             return Decision(False)
-        return Decision(True, writes=(Put(record),))
+        if consent is None:
+            return Decision(True, (Put(record),))
+        event = Event(EventName.CONSENT_GIVEN, now, consent.subject, consent.client_id)
+        return Decision(True, (Put(record), Put(consent), Audit(event)), (event,))
 
     if not await context.commit(BrowserKey(session.id_digest), decide, now=now):
         raise refused(request, "login_required", "the sign-in has ended")

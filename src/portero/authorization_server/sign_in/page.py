@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from starlette.responses import Response
 
 from portero.authorization_server.pages.answers import see_other
@@ -12,12 +14,12 @@ from portero.authorization_server.sign_in import browser_session
 from portero.authorization_server.sign_in.address import limiting_key
 from portero.authorization_server.sign_in.binding import form_token, require_form_token, require_own_origin
 from portero.authorization_server.sign_in.browser_session import Present
+from portero.authorization_server.sign_in.consent import needs_consent
 from portero.authorization_server.sign_in.finish import (
     answer_with_code,
     answer_with_error,
     client_of,
     form_targets,
-    needs_consent,
 )
 from portero.authorization_server.sign_in.password import MAX_USERNAME, SignedIn, Wait, authenticate_person
 from portero.authorization_server.sign_in.transactions import (
@@ -65,7 +67,7 @@ async def consent(site: Site, visit: Visit) -> Response:
     try:
         if visit.form.get("decision") != "allow":
             raise refused(request, "access_denied", "the person did not agree")
-        response = await answer_with_code(site, visit, request=request, client=client, present=present)
+        response = await answer_with_code(site, visit, request=request, client=client, present=present, consented=True)
     except RedirectedError as error:
         response = answer_with_error(site, error=error, language=visit.language)
     response.headers.append("set-cookie", site.cookies.clear_login(handle=transaction.handle))
@@ -161,7 +163,7 @@ async def _go_on(
             return see_other(site.path(f"/end_session?login={transaction.handle}"))
         case PendingAuthorization(request):
             client = registered_client(client)
-            if needs_consent(request, client=client):
+            if await needs_consent(site, request, client=client, present=present):
                 if Prompt.NONE in request.prompt:
                     raise refused(request, "consent_required", "the person must agree first")
                 return site.page(
@@ -171,6 +173,7 @@ async def _go_on(
                     client=client,
                     user=present.user,
                     scope=request.scope,
+                    host=urlsplit(request.target.redirect_uri).hostname or "",
                     login=transaction.handle,
                     form_token=form_token(transaction.secret, purpose="consent"),
                 )

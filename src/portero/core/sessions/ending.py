@@ -25,6 +25,7 @@ from portero.core.transitions import (
     BrowserKey,
     Client,
     ClientAggregate,
+    ConsentKey,
     Decision,
     Delete,
     FamilyAggregate,
@@ -152,6 +153,21 @@ def end_everything_of(
 ) -> Decision[Ended]:
     """End every device session and browser session of a person."""
     return _end_all(aggregate.sessions, aggregate.browsers, reason=reason, now=now, iss=iss, leeway=leeway)
+
+
+def withdraw_consent(
+    aggregate: SubjectAggregate, *, subject: Subject, client_id: ClientId, now: NumericDate, iss: Issuer, leeway: int
+) -> Decision[Ended]:
+    """Forget that a person agreed with a client, and end what the client has of theirs.
+
+    Their browsers stay signed in: it is one application that they distrust.
+    """
+    sessions = tuple(session for session in aggregate.sessions if session.client_id == client_id)
+    ending = _end_all(sessions, (), reason=EndReason.CONSENT_WITHDRAWN, now=now, iss=iss, leeway=leeway)
+    event = Event(EventName.CONSENT_WITHDRAWN, now, subject, client_id)
+    kept = tuple(write for write in ending.writes if not isinstance(write, Delete))
+    writes = (Delete(ConsentKey(subject, client_id)), Audit(event), *kept)
+    return Decision(ending.result, writes, (event, *ending.events))
 
 
 def disable_user(aggregate: SubjectAggregate, *, now: NumericDate, iss: Issuer, leeway: int) -> Decision[Ended]:

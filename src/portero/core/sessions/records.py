@@ -48,6 +48,7 @@ class EndReason(Enum):
     USER_DISABLED = "user_disabled"
     CLIENT_DISABLED = "client_disabled"
     FAMILY_LIMIT = "family_limit"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
