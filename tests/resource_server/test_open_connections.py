@@ -79,8 +79,8 @@ class World:
         self.issuer.trust_in(self.guard)
         self.guard.check = self.check  # type: ignore[method-assign] # no network in these tests
 
-    async def check(self, token: bytes, requirement: Any) -> Any:
-        return self.guard.admit(token, requirement)
+    async def check(self, token: bytes, requirement: Any, sender: Any = None) -> Any:
+        return self.guard.admit(token, requirement, sender)
 
     def connect(self, app: App, scope: dict[str, Any], **what: Any) -> Connection:
         return Connection(GuardMiddleware(app, guard=self.guard, requirement=self.guard.requires(**what)), scope)

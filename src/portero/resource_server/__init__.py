@@ -6,6 +6,7 @@ storage, no templates and no web framework.
 """
 
 from portero.core.keys.key_cache import KeyCachePolicy
+from portero.core.policy.client_certificate import CertificateEncoding, ClientCertificate
 from portero.core.policy.cookie_credential import CookieCredential
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
@@ -13,9 +14,13 @@ from portero.core.policy.requirement import Requirement, WhenStale
 from portero.core.types import Secret
 from portero.resource_server.guard import Guard, Readiness
 from portero.resource_server.issuers import FeedStart, RevocationFeed, TrustedIssuer
+from portero.resource_server.sender import DpopPolicy
 
 __all__ = [
+    "CertificateEncoding",
+    "ClientCertificate",
     "CookieCredential",
+    "DpopPolicy",
     "FeedStart",
     "Guard",
     "KeyCachePolicy",

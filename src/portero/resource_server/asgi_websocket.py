@@ -18,8 +18,10 @@ from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import NO_TOKEN, Refusal, two_tokens
 from portero.core.policy.rendering import close_reason
 from portero.core.policy.requirement import Carrier, Requirement
+from portero.resource_server.asgi_request import request_seen
 from portero.resource_server.guard import Guard
 from portero.resource_server.open_connections import OpenConnection
+from portero.resource_server.sender import Presented
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -58,7 +60,7 @@ class GuardedWebSocket:
         self._receive = receive
         self._send = send
         self._over: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
-        self._credential: bytes | Refusal | None = None
+        self._credential: Presented | Refusal | None = None
         self._by_page = False
         """The token came in a way that a page chooses: it is told by a close code."""
         self._connect: Message | None = None
@@ -79,10 +81,12 @@ class GuardedWebSocket:
         if self._credential is None:
             self._credential = self._handshake_token(guard, requirement)
         if self._credential is NO_TOKEN and Carrier.FIRST_MESSAGE in requirement.carriers and not self._accepted:
-            self._credential = await self._first_message()
+            first = await self._first_message()
+            seen = request_seen(self._scope)
+            self._credential = guard.presented(first, seen, requirement, websocket=True)
         if isinstance(self._credential, Refusal):
             return self._credential
-        outcome = await guard.check(self._credential, requirement)
+        outcome = await guard.check(self._credential.token, requirement, self._credential.sender)
         if isinstance(outcome, Principal):
             self._scope["portero.principal"] = outcome
             if self._watched is None:
@@ -147,11 +151,11 @@ class GuardedWebSocket:
         if self._closing is not None:
             await self._closing
 
-    def _handshake_token(self, guard: Guard, requirement: Requirement) -> bytes | Refusal:
+    def _handshake_token(self, guard: Guard, requirement: Requirement) -> Presented | Refusal:
         scope = self._scope
-        token = guard.or_cookie(
-            token_of(scope["headers"], scope.get("query_string", b"")), self._header, requirement, websocket=True
-        )
+        seen = request_seen(scope)
+        in_header = token_of(scope["headers"], seen.query)
+        token = guard.presented(in_header, seen, requirement, websocket=True)
         offered = token_of_subprotocols(scope.get("subprotocols") or ())
         if isinstance(offered, Refusal):
             self._by_page = True
@@ -166,7 +170,9 @@ class GuardedWebSocket:
             (name, ", ".join(rest).encode("latin-1") if name == b"sec-websocket-protocol" else value)
             for name, value in scope["headers"]
         ]
-        return in_subprotocol if token is NO_TOKEN else two_tokens("subprotocol and another")
+        if token is not NO_TOKEN:
+            return two_tokens("subprotocol and another")
+        return guard.presented(in_subprotocol, seen, requirement, websocket=True)
 
     async def _first_message(self) -> bytes | Refusal:
         self._by_page = True
@@ -199,8 +205,3 @@ class GuardedWebSocket:
             self._closed = True
             reason = close_reason(refusal)
             await self._send({"type": "websocket.close", "code": refusal.row.close_code, "reason": reason})
-
-    def _header(self, wanted: str) -> str | None:
-        name = wanted.encode("latin-1")
-        found = [value.decode("latin-1") for header, value in self._scope["headers"] if header == name]
-        return ("; " if wanted == "cookie" else ", ").join(found) if found else None

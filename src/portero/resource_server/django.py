@@ -38,6 +38,7 @@ from portero.core.policy.requirement import Requirement
 from portero.resource_server import wsgi
 from portero.resource_server.guard import Guard
 from portero.resource_server.required import Required
+from portero.resource_server.sender import Presented
 from portero.resource_server.trust import KeysWanted
 
 P = ParamSpec("P")
@@ -92,13 +93,14 @@ def admit(guard: Guard, request: HttpRequest, requirement: Requirement) -> Princ
     if not isinstance(request, ASGIRequest):
         return wsgi.admit_environ(guard, request.META, requirement)
     # Under ASGI Django runs a sync view in a thread; what needs the network comes back to the server's loop.
-    token = wsgi.token_of_environ(guard, request.META, requirement)
-    if not isinstance(token, bytes):
-        return token
+    presented = _presented(guard, request, requirement)
+    if isinstance(presented, Refusal):
+        return presented
+    asked = presented.token, requirement, presented.sender
     try:
-        outcome = guard.admit(token, requirement) if guard.started else async_to_sync(guard.check)(token, requirement)
+        outcome = guard.admit(*asked) if guard.started else async_to_sync(guard.check)(*asked)
     except KeysWanted:
-        outcome = async_to_sync(guard.check)(token, requirement)
+        outcome = async_to_sync(guard.check)(*asked)
     return _kept(request, outcome)
 
 
@@ -107,10 +109,10 @@ async def admit_async(guard: Guard, request: HttpRequest, requirement: Requireme
     if not isinstance(request, ASGIRequest):
         # Under WSGI an async view has an event loop of its own for one request: nothing may live on it.
         return wsgi.admit_environ(guard, request.META, requirement)
-    token = wsgi.token_of_environ(guard, request.META, requirement)
-    if not isinstance(token, bytes):
-        return token
-    return _kept(request, await guard.check(token, requirement))
+    presented = _presented(guard, request, requirement)
+    if isinstance(presented, Refusal):
+        return presented
+    return _kept(request, await guard.check(presented.token, requirement, presented.sender))
 
 
 def refused(guard: Guard, refusal: Refusal, request: HttpRequest) -> HttpResponse:
@@ -154,11 +156,11 @@ class GuardEdge:
         answered = wsgi.answer_without_token(self._guard, request.META)
         if self._is_async:
             return self._serve_async(request, answered)
-        return self._with_cors(request, self._serve(request) if answered is None else _response(answered))
+        return self._with_headers(request, self._serve(request) if answered is None else _response(answered))
 
     async def _serve_async(self, request: HttpRequest, answered: Any) -> HttpResponse:
         response = await self._serve_next(request) if answered is None else _response(answered)
-        return self._with_cors(request, response)
+        return self._with_headers(request, response)
 
     def _serve(self, request: HttpRequest) -> Any:
         return self._get_response(request)
@@ -167,13 +169,13 @@ class GuardEdge:
         awaitable: Awaitable[HttpResponse] = self._get_response(request)
         return awaitable
 
-    def _with_cors(self, request: HttpRequest, response: Any) -> Any:
-        if not response.has_header("Access-Control-Allow-Origin"):
-            for name, value in self._guard.cors.response_headers(request.META.get("HTTP_ORIGIN")):
-                if name == "vary":
-                    patch_vary_headers(response, [value])
-                elif not response.has_header(name):
-                    response.headers[name] = value
+    def _with_headers(self, request: HttpRequest, response: Any) -> Any:
+        has_cors = response.has_header("Access-Control-Allow-Origin")
+        for name, value in wsgi.headers_to_add(self._guard, request.META, has_cors=has_cors):
+            if name == "vary":
+                patch_vary_headers(response, [value])
+            elif not response.has_header(name):
+                response.headers[name] = value
         return response
 
 
@@ -200,6 +202,18 @@ class GuardMiddleware(GuardEdge):
         if isinstance(outcome, Refusal):
             return refused(self._guard, outcome, request)
         return await super()._serve_next(request)
+
+
+def _presented(guard: Guard, request: ASGIRequest, requirement: Requirement) -> Presented | Refusal:
+    # Django's own view of a scope has META as under WSGI, and keeps neither the undecoded path nor TLS there.
+    asgi_scope = request.scope
+    raw_path = asgi_scope.get("raw_path")
+    if raw_path:
+        request.META.setdefault("RAW_URI", raw_path.decode("latin-1"))
+    chain = ((asgi_scope.get("extensions") or {}).get("tls") or {}).get("client_cert_chain")
+    if chain:
+        request.META.setdefault("SSL_CLIENT_CERT", next(iter(chain)))
+    return wsgi.presented_in(guard, request.META, requirement)
 
 
 def _kept(request: HttpRequest, outcome: Principal | Refusal) -> Principal | Refusal:

@@ -26,7 +26,7 @@ from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
 from portero.resource_server.guard import Guard
 from portero.resource_server.required import Required
-from portero.resource_server.wsgi import admit_environ, answer_without_token, principal_of
+from portero.resource_server.wsgi import admit_environ, answer_without_token, headers_to_add, principal_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,12 +77,12 @@ def protect(app: Flask, guard: Guard) -> None:
         return Response(body, status=status, headers=headers)
 
     def add_cors(response: Response) -> Response:
-        if "Access-Control-Allow-Origin" not in response.headers:
-            for name, value in guard.cors.response_headers(request.headers.get("Origin")):
-                if name == "vary":
-                    response.vary.add(value)
-                elif name not in response.headers:
-                    response.headers[name] = value
+        has_cors = "Access-Control-Allow-Origin" in response.headers
+        for name, value in headers_to_add(guard, request.environ, has_cors=has_cors):
+            if name == "vary":
+                response.vary.add(value)
+            elif name not in response.headers:
+                response.headers[name] = value
         return response
 
     # First of all: a preflight must not meet a login check of the application's own.

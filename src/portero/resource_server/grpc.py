@@ -29,6 +29,7 @@ from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import EXPIRED, Case, Refusal
 from portero.core.policy.requirement import Requirement
 from portero.resource_server.guard import Guard
+from portero.resource_server.sender import NONCE, Presented, RequestSeen
 
 CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 """Status codes by number."""
@@ -89,6 +90,28 @@ def token_of_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> bytes | Re
     )
 
 
+def presented_in(
+    guard: Guard, details: Any, requirement: Requirement, *, memo: dict[str, Any], context: Any = None
+) -> Presented | Refusal:
+    """Read the token out of an RPC, and what the RPC shows of its sender. A DPoP proof is for `POST` and the method."""
+    metadata = details.invocation_metadata
+
+    def header(wanted: str) -> str | None:
+        found = [
+            value.decode("latin-1") if isinstance(value, bytes) else value for name, value in metadata if name == wanted
+        ]
+        return ", ".join(found) if found else None
+
+    def certificate() -> bytes | None:
+        if context is None:
+            return None
+        found = context.auth_context().get("x509_pem_cert")
+        return found[0] if found else None
+
+    seen = RequestSeen(header=header, method="POST", path=details.method, memo=memo, certificate=certificate)
+    return guard.presented(token_of_metadata(metadata), seen, requirement)
+
+
 class GuardInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc has no types
     """Checks every RPC of a server.
 
@@ -115,23 +138,25 @@ class GuardInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc has
         if handler is None or self._methods.is_public(method):
             return handler
         requirement = self._methods.requirement_of(method)
-        token = token_of_metadata(handler_call_details.invocation_metadata)
-        return _guarded(handler, _Admission(self._guard, token, requirement))
+        return _guarded(handler, _Admission(self._guard, handler_call_details, requirement))
 
 
 class _Admission:
     """One RPC's token and what its method requires."""
 
-    def __init__(self, guard: Guard, token: bytes | Refusal, requirement: Requirement | None) -> None:
+    def __init__(self, guard: Guard, details: Any, requirement: Requirement | None) -> None:
         self.guard = guard
-        self._token = token
+        self._details = details
         self._requirement = requirement
+        self._memo: dict[str, Any] = {}
 
     def principal(self, context: grpc.ServicerContext) -> Principal:
         """Check, or end the RPC."""
-        outcome = self._outcome()
+        outcome = self._outcome(context)
         if isinstance(outcome, Refusal):
             self.abort(context, outcome)
+        if NONCE in self._memo:
+            context.set_trailing_metadata((("dpop-nonce", self._memo[NONCE]),))
         return outcome
 
     def abort(self, context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
@@ -141,12 +166,14 @@ class _Admission:
         context.abort(CODES[written.status.value], written.details)
         raise AssertionError("abort() raises")
 
-    def _outcome(self) -> Principal | Refusal:
-        if not isinstance(self._token, bytes):
-            return self._token
+    def _outcome(self, context: grpc.ServicerContext) -> Principal | Refusal:
         if self._requirement is None:
-            return NOT_NAMED
-        return self.guard.check_sync(self._token, self._requirement)
+            token = token_of_metadata(self._details.invocation_metadata)
+            return token if isinstance(token, Refusal) else NOT_NAMED
+        presented = presented_in(self.guard, self._details, self._requirement, memo=self._memo, context=context)
+        if isinstance(presented, Refusal):
+            return presented
+        return self.guard.check_sync(presented.token, self._requirement, presented.sender)
 
 
 def _guarded(handler: Any, admission: _Admission) -> Any:

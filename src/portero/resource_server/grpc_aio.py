@@ -24,6 +24,7 @@ from portero.resource_server.grpc import (
     NOT_NAMED,
     Methods,
     current_principal,
+    presented_in,
     principal_variable,
     token_of_metadata,
 )
@@ -68,11 +69,14 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc
         return handler
 
     async def _outcome(self, details: Any) -> Principal | Refusal:
-        token = token_of_metadata(details.invocation_metadata)
-        if not isinstance(token, bytes):
-            return token
         requirement = self._methods.requirement_of(details.method)
-        return NOT_NAMED if requirement is None else await self._guard.check(token, requirement)
+        if requirement is None:
+            token = token_of_metadata(details.invocation_metadata)
+            return token if isinstance(token, Refusal) else NOT_NAMED
+        presented = presented_in(self._guard, details, requirement, memo={})
+        if isinstance(presented, Refusal):
+            return presented
+        return await self._guard.check(presented.token, requirement, presented.sender)
 
     def _refusal(self, refusal: Refusal) -> Any:
         async def refuse(_requests: Any, context: grpc.aio.ServicerContext) -> None:

@@ -5,8 +5,8 @@ a `Refusal` comes out. Where it cannot decide without the network it raises `Key
 `check` (event loop) or `check_sync` (threads) fetch or wait and ask again. The adapters only
 translate.
 
-On every request, a cached token included: `exp`, the keys' epoch, revocation, staleness, and
-the route's requirement.
+On every request, a cached token included: `exp`, the keys' epoch, revocation, staleness, the
+route's requirement, and the proof of a token that is bound to a key or a certificate.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from portero.adapters.system import SystemClock
 from portero.core.errors import ConfigurationError, Unavailable
 from portero.core.jose.jws import MAX_TOKEN_LENGTH
 from portero.core.keys.key_cache import KeyCache, KeyCachePolicy
+from portero.core.policy.client_certificate import ClientCertificate
 from portero.core.policy.cookie_credential import CookieCredential, HeaderOf
 from portero.core.policy.cors import CorsPolicy
 from portero.core.policy.principal import Principal
@@ -55,6 +56,7 @@ from portero.ports import Clock
 from portero.resource_server.issuers import FeedStart, OfGuard, RevocationFeed, TrustedGateway, TrustedIssuer
 from portero.resource_server.open_connections import OpenConnection, OpenConnections, WhenOver
 from portero.resource_server.required import Required, requirement_of
+from portero.resource_server.sender import NO_PROOF, DpopPolicy, Presented, RequestSeen, Sender, SenderConstraint
 from portero.resource_server.sides import LoopSide, ThreadSide
 from portero.resource_server.trust import KeysWanted, Trust
 from portero.resource_server.verified_tokens import CachedToken, VerifiedTokens
@@ -80,6 +82,9 @@ class Guard:
         revocation: how the issuers' feeds are followed. `None`, written down by hand, means that
             a revoked token lives until its `exp`.
         cookie: which cookie may hold the token, on routes that `requires(cookie=True)`. Off by default.
+        dpop: how proofs are checked (RFC 9449). `None`: tokens that are bound to a key are refused.
+        client_certificate: where the client's certificate comes from (RFC 8705). `None`: tokens that are
+            bound to a certificate are refused.
         cors_origins: browser origins that may call this service.
         leeway: how far two clocks may differ, at both ends of a token's life.
         role_scopes: role → scopes it implies.
@@ -102,6 +107,8 @@ class Guard:
         audience: str,
         revocation: RevocationFeed | None,
         cookie: CookieCredential | None = None,
+        dpop: DpopPolicy | None = None,
+        client_certificate: ClientCertificate | None = None,
         cors_origins: Iterable[str] = (),
         cors_credentials: bool = False,
         leeway: timedelta = timedelta(seconds=60),
@@ -126,6 +133,7 @@ class Guard:
         self.cookie = cookie
         self.cors = CorsPolicy.for_origins(cors_origins, credentials=cors_credentials)
         self.leeway = int(leeway.total_seconds())
+        self.senders = SenderConstraint(dpop, client_certificate, leeway=self.leeway)
         self.connections = OpenConnections()
         self._now = time.time if clock is None else clock.now
         self._role_scopes = {role: frozenset(scopes) for role, scopes in (role_scopes or {}).items()}
@@ -146,7 +154,7 @@ class Guard:
         }
         self._only_trust = next(iter(self._trusts.values())) if len(self._trusts) == 1 else None
         self._startup_patience = startup_patience.total_seconds()
-        self._challenger = Challenger(resource_metadata=metadata_url(audience))
+        self._challenger = Challenger(resource_metadata=metadata_url(audience), dpop_algorithms=self.senders.algorithms)
         self.metadata_path = metadata_path(audience) if metadata_url(audience) else None
         self.started = False
         """Whether `start` has begun on an event loop. A plain attribute: it is read at every request."""
@@ -166,6 +174,11 @@ class Guard:
         requirement = requirement_of(what)
         if requirement.when_stale is WhenStale.DENY and not any(trust.subscription for trust in self._trusts.values()):
             raise ConfigurationError("when_stale", "deny", "needs a revocation feed, and this Guard follows none")
+        if requirement.dpop and self.senders.dpop is None:
+            raise ConfigurationError("dpop", True, "needs a Guard that checks proofs: Guard(dpop=DpopPolicy(…))")
+        if requirement.mtls and self.senders.certificate is None:
+            expected = "needs a Guard that knows where certificates come from: Guard(client_certificate=…)"
+            raise ConfigurationError("mtls", True, expected)
         if Carrier.COOKIE in requirement.carriers and self.cookie is None:
             raise ConfigurationError("cookie", True, "needs a Guard that was told which cookie: Guard(cookie=…)")
         self._scopes_supported |= requirement.scopes | requirement.scopes_any
@@ -173,12 +186,13 @@ class Guard:
 
     # ── the one path ─────────────────────────────────────────────────────────────────
 
-    def admit(self, token: bytes, requirement: Requirement) -> Principal | Refusal:
+    def admit(self, token: bytes, requirement: Requirement, sender: Sender | None = None) -> Principal | Refusal:
         """Decide about one request, without I/O.
 
         Args:
             token: as received (`core.policy.credentials`).
             requirement: the route's.
+            sender: what the request says about its sender (`presented`); without, a bound token is refused.
 
         Raises:
             KeysWanted: the network has to be asked first.
@@ -186,30 +200,70 @@ class Guard:
         now = self._now()
         if len(token) > MAX_TOKEN_LENGTH:
             return _TOO_LONG
+        if sender is not None:
+            return self._admit_from(sender, token, requirement, now)
         digest = sha256(token).digest()
         cache = self._cache
         entry = cache.young.get(digest) or cache.again(digest)
         if entry is None:
-            return self._verify(token, digest, requirement, now)
+            known = self._verify(token, digest, now)
+        else:
+            subscription = entry.trust.subscription
+            if (
+                now < entry.recheck_at
+                and entry.key_epoch == entry.trust.keys.epoch
+                and (subscription is None or subscription.revoked.version == entry.revocation_version)
+            ):
+                principal = entry.principal
+                if requirement.is_plain and requirement.scopes <= principal.scopes:
+                    return principal
+                return self._judge(principal, subscription, requirement, now)
+            known = self._looked_again(entry, token, digest, now)
+        if isinstance(known, Refusal):
+            return known
+        return self._judge(known.principal, known.trust.subscription, requirement, now)
+
+    def _admit_from(self, sender: Sender, token: bytes, requirement: Requirement, now: float) -> Principal | Refusal:
+        # Where a sender is shown, tokens are kept under longer names: a bound token that was served with its
+        # proof is never found by a request that shows none, whatever its bytes are.
+        digest = sha256(token).digest() + b"shown"
+        entry = self._cache.young.get(digest) or self._cache.again(digest)
+        known = (
+            self._verify(token, digest, now, shown=True)
+            if entry is None
+            else self._looked_again(entry, token, digest, now, shown=True)
+        )
+        outcome: Principal | Refusal
+        if isinstance(known, Refusal):
+            outcome = known
+        else:
+            principal = known.principal
+            unproven = None
+            if not known.trust.asserted:
+                unproven = self.senders.refusal_of(sender, principal, token, digest, now=now)
+            outcome = unproven or self._judge(principal, known.trust.subscription, requirement, now)
+        return self.senders.about(outcome, sender, now=now) if isinstance(outcome, Refusal) else outcome
+
+    def _looked_again(
+        self, entry: CachedToken, token: bytes, digest: bytes, now: float, *, shown: bool = False
+    ) -> CachedToken | Refusal:
+        """Whether what was learned about a token still holds; what does not is learned anew."""
         trust = entry.trust
         if now >= entry.recheck_at or entry.key_epoch != trust.keys.epoch:
-            cache.drop(digest)
-            return self._verify(token, digest, requirement, now)
-        principal = entry.principal
+            self._cache.drop(digest)
+            return self._verify(token, digest, now, shown=shown)
         subscription = trust.subscription
         if subscription is not None and subscription.revoked.version != entry.revocation_version:
             # A newer state of the feed: look again. The version is read first, so that an
             # entry that arrives meanwhile is looked for next time.
             version = subscription.revoked.version
-            if _revoked(subscription, principal):
-                cache.drop(digest)
+            if _revoked(subscription, entry.principal):
+                self._cache.drop(digest)
                 return REVOKED
             entry.revocation_version = version
-        if requirement.is_plain and requirement.scopes <= principal.scopes:
-            return principal
-        return self._judge(principal, subscription, requirement, now)
+        return entry
 
-    def _verify(self, token: bytes, digest: bytes, requirement: Requirement, now: float) -> Principal | Refusal:
+    def _verify(self, token: bytes, digest: bytes, now: float, *, shown: bool = False) -> CachedToken | Refusal:
         try:
             text = token.decode("ascii")
         except UnicodeDecodeError:
@@ -225,10 +279,11 @@ class Guard:
         except InvalidToken as error:
             return invalid_token(error, fault=error.fault.value)
         bound = verified.cnf_jkt is not None or verified.cnf_x5t_s256 is not None
-        if bound and not trust.asserted:
+        if bound and not shown and not trust.asserted:
             # RFC 9449 §7.2: a bound token without its proof is no bearer token.
-            return _NO_PROOF
-        # What a gateway asserts about a bound token, it does after the proof (design §3.6).
+            return NO_PROOF
+        # A bound token is let through only with its proof (`_admit_from`); what a gateway asserts about
+        # one, it does after the proof (design §3.6).
         principal = self._principal(verified, proven=bound)
         subscription = trust.subscription
         version = 0
@@ -238,18 +293,16 @@ class Guard:
                 return REVOKED
             if not subscription.has_snapshot and trust.feed is not None and trust.feed.start is FeedStart.WAIT:
                 return unavailable(Unavailable(f"nothing was heard of the feed of {trust.issuer} yet"))
-        self._cache.keep(
-            digest,
-            CachedToken(
-                principal=principal,
-                trust=trust,
-                key_epoch=epoch,
-                revocation_version=version,
-                token_bytes=len(token),
-                recheck_at=min(verified.exp + self.leeway, now + trust.keys.usable_until() - monotonic),
-            ),
+        known = CachedToken(
+            principal=principal,
+            trust=trust,
+            key_epoch=epoch,
+            revocation_version=version,
+            token_bytes=len(token),
+            recheck_at=min(verified.exp + self.leeway, now + trust.keys.usable_until() - monotonic),
         )
-        return self._judge(principal, subscription, requirement, now)
+        self._cache.keep(digest, known)
+        return known
 
     def _judge(
         self, principal: Principal, subscription: Subscription | None, requirement: Requirement, now: float
@@ -294,34 +347,35 @@ class Guard:
             kid=None if verified.kid is None else Kid(verified.kid),
             cnf_jkt=verified.cnf_jkt,
             sender_constraint_proven=proven,
+            cnf_x5t_s256=verified.cnf_x5t_s256,
             claims=verified.claims,
         )
 
     # ── drivers ──────────────────────────────────────────────────────────────────────
 
-    async def check(self, token: bytes, requirement: Requirement) -> Principal | Refusal:
+    async def check(self, token: bytes, requirement: Requirement, sender: Sender | None = None) -> Principal | Refusal:
         """As `admit`, from an event loop: fetches or waits for keys where that is needed."""
         side = await self._on_loop()
         try:
             for _ in range(_ATTEMPTS):
                 try:
-                    return self.admit(token, requirement)
+                    return self.admit(token, requirement, sender)
                 except KeysWanted as wanted:
                     await side.keys[wanted.trust.issuer].obtain(wanted)
-            return self.admit(token, requirement)
+            return self.admit(token, requirement, sender)
         except KeysWanted as wanted:
             return unavailable(wanted)
 
-    def check_sync(self, token: bytes, requirement: Requirement) -> Principal | Refusal:
+    def check_sync(self, token: bytes, requirement: Requirement, sender: Sender | None = None) -> Principal | Refusal:
         """As `admit`, from a thread: fetches or waits for keys where that is needed."""
         side = self._on_threads()
         try:
             for _ in range(_ATTEMPTS):
                 try:
-                    return self.admit(token, requirement)
+                    return self.admit(token, requirement, sender)
                 except KeysWanted as wanted:
                     side.keys[wanted.trust.issuer].obtain(wanted)
-            return self.admit(token, requirement)
+            return self.admit(token, requirement, sender)
         except KeysWanted as wanted:
             return unavailable(wanted)
 
@@ -402,6 +456,20 @@ class Guard:
 
     # ── for the adapters ─────────────────────────────────────────────────────────────
 
+    def presented(
+        self, in_header: bytes | Refusal, request: RequestSeen, requirement: Requirement, *, websocket: bool = False
+    ) -> Presented | Refusal:
+        """Say which token a request brings, and what it shows of its sender.
+
+        Args:
+            in_header: what `token_of` says of the request's headers.
+        """
+        in_header, by_dpop = self.senders.token_in(in_header, request)
+        token = self.or_cookie(in_header, request.header, requirement, websocket=websocket)
+        if not isinstance(token, bytes):
+            return token
+        return Presented(token, self.senders.sender_of(request, by_dpop=by_dpop))
+
     def or_cookie(
         self, in_header: bytes | Refusal, header: HeaderOf, requirement: Requirement, *, websocket: bool = False
     ) -> bytes | Refusal:
@@ -446,7 +514,11 @@ class Guard:
     def metadata(self) -> bytes:
         """The RFC 9728 document."""
         return metadata_document(
-            resource=self.audience, authorization_servers=tuple(self._trusts), scopes=tuple(self._scopes_supported)
+            resource=self.audience,
+            authorization_servers=tuple(self._trusts),
+            scopes=tuple(self._scopes_supported),
+            dpop_algorithms=self.senders.algorithms,
+            certificate_bound=self.senders.certificate is not None,
         )
 
     def watch(self, principal: Principal, when_over: WhenOver) -> OpenConnection:
@@ -461,9 +533,6 @@ class Guard:
 _ATTEMPTS = 3
 _TOO_LONG = Refusal(Case.INVALID_TOKEN, f"The token is longer than {MAX_TOKEN_LENGTH} bytes.", fault="malformed")
 _NOT_ASCII = Refusal(Case.INVALID_TOKEN, "The token is not ASCII.", fault="malformed")
-_NO_PROOF = Refusal(
-    Case.INVALID_TOKEN, "The token is bound to a key, and this request does not prove it.", fault="sender_constraint"
-)
 
 
 def _revoked(subscription: Subscription, principal: Principal) -> bool:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from portero.core.jose import base64url
 from portero.core.policy.cookie_credential import CookieCredential
-from portero.core.policy.manifest import Layout, Manifest, ManifestIssuer, Service
+from portero.core.policy.manifest import Layout, Manifest, ManifestDpop, ManifestIssuer, Service
 from portero.core.policy.manifest_reader import ManifestError, Problem
 from portero.core.policy.requirement import Requirement
 from portero.core.types import Secret
 from portero.resource_server.guard import Guard
 from portero.resource_server.issuers import FeedStart, RevocationFeed, TrustedGateway, TrustedIssuer
 from portero.resource_server.required import Required
+from portero.resource_server.sender import DpopPolicy
 
 
 def guard_of(
@@ -41,6 +43,8 @@ def guard_of(
         cors_origins=service.cors_origins,
         cors_credentials=service.cors_credentials,
         leeway=manifest.leeway,
+        dpop=None if service.dpop is None else _dpop(service.dpop, service.name, environ, file=file),
+        client_certificate=service.client_certificate,
         role_scopes=manifest.roles,
         cookie=_cookie(service, at_edge=at_edge, layout=manifest.layout),
         gateway=None if at_edge else _gateway(manifest),
@@ -73,6 +77,8 @@ def what_makes(manifest: Manifest, service: Service) -> tuple[object, ...]:
         service.cookie,
         manifest.layout,
         _gateway(manifest),
+        service.dpop,
+        service.client_certificate,
     )
 
 
@@ -86,11 +92,24 @@ def as_written(requirement: Requirement) -> Required:
         claims=requirement.claims,
         acr=requirement.acr,
         dpop=requirement.dpop,
+        mtls=requirement.mtls,
         when_stale=requirement.when_stale,
     )
     if requirement.max_auth_age is not None:
         what["max_auth_age"] = timedelta(seconds=requirement.max_auth_age)
     return what
+
+
+def _dpop(dpop: ManifestDpop, name: str, environ: Mapping[str, str], *, file: str) -> DpopPolicy:
+    key = f"services.{name}.dpop.nonce_key_env"
+    try:
+        nonce_key = base64url.decode(environ.get(dpop.nonce_key_env, "").rstrip("="))
+    except ValueError:
+        nonce_key = b""
+    if len(nonce_key) < 32:
+        expected = "names an environment variable that must hold at least 32 random bytes in base64url"
+        raise ManifestError(file, [Problem(dpop.line, key, dpop.nonce_key_env, expected)])
+    return DpopPolicy(dpop.urls, Secret(nonce_key))
 
 
 def _trusted(issuer: ManifestIssuer, environ: Mapping[str, str], *, file: str) -> TrustedIssuer:

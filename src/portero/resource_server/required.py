@@ -21,6 +21,7 @@ class Required(TypedDict, total=False):
     max_auth_age: timedelta
     acr: Iterable[str]
     dpop: bool
+    mtls: bool
     when_stale: WhenStale | str
     cookie: bool
     first_message: bool
@@ -32,8 +33,6 @@ def requirement_of(what: Required) -> Requirement:
     Raises:
         ConfigurationError: a value cannot be meant.
     """
-    if what.get("dpop", False):
-        raise ConfigurationError("dpop", True, "cannot be required here: this Guard checks no proofs of possession")
     when_stale = what.get("when_stale", WhenStale.ALLOW)
     try:
         stale = WhenStale(when_stale)
@@ -50,6 +49,8 @@ def requirement_of(what: Required) -> Requirement:
         claims=dict(what.get("claims", {})),
         max_auth_age=None if max_auth_age is None else int(max_auth_age.total_seconds()),
         acr=tuple(sorted(_names("acr", what.get("acr", ())))),
+        dpop=what.get("dpop", False),
+        mtls=what.get("mtls", False),
         when_stale=stale,
         carriers=frozenset(carrier for carrier in Carrier if what.get(carrier.value, False)),
     )

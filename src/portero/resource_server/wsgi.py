@@ -19,6 +19,7 @@ from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import NO_TOKEN, Refusal
 from portero.core.policy.requirement import Requirement
 from portero.resource_server.guard import Guard
+from portero.resource_server.sender import NONCE, Presented, RequestSeen, raw_path_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,26 +42,42 @@ def principal_of(environ: WSGIEnvironment) -> Principal:
     return principal
 
 
-def token_of_environ(guard: Guard, environ: WSGIEnvironment, requirement: Requirement) -> bytes | Refusal:
-    """Read the token out of a request's environ."""
+def presented_in(guard: Guard, environ: WSGIEnvironment, requirement: Requirement) -> Presented | Refusal:
+    """Read the token out of a request's environ, and what it shows of its sender."""
     # Servers join a repeated header with a comma, which no token holds.
     authorization = environ.get("HTTP_AUTHORIZATION")
     token: bytes | Refusal = NO_TOKEN
     if authorization is not None:
         query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
         token = token_of_header(authorization.encode("latin-1", "replace"), query)
-    return guard.or_cookie(token, lambda name: environ.get("HTTP_" + name.upper().replace("-", "_")), requirement)
+    seen = RequestSeen(
+        header=lambda name: environ.get("HTTP_" + name.upper().replace("-", "_")),
+        method=environ["REQUEST_METHOD"],
+        path=raw_path_of(environ.get("RAW_URI") or environ.get("REQUEST_URI"), _decoded_path(environ)),
+        memo=environ,
+        query=environ.get("QUERY_STRING", "").encode("latin-1", "replace"),
+        certificate=lambda: environ.get("SSL_CLIENT_CERT"),
+    )
+    return guard.presented(token, seen, requirement)
 
 
 def admit_environ(guard: Guard, environ: WSGIEnvironment, requirement: Requirement) -> Principal | Refusal:
     """Check a request's token, and leave the principal in the environ."""
-    token = token_of_environ(guard, environ, requirement)
-    if not isinstance(token, bytes):
-        return token
-    outcome = guard.check_sync(token, requirement)
+    presented = presented_in(guard, environ, requirement)
+    if isinstance(presented, Refusal):
+        return presented
+    outcome = guard.check_sync(presented.token, requirement, presented.sender)
     if isinstance(outcome, Principal):
         environ[PRINCIPAL] = outcome
     return outcome
+
+
+def headers_to_add(guard: Guard, environ: WSGIEnvironment, *, has_cors: bool) -> tuple[Header, ...]:
+    """What an answer of the application is given: CORS headers, and a nonce where the request's was old."""
+    added = () if has_cors else guard.cors.response_headers(environ.get("HTTP_ORIGIN"))
+    # Taken out: an edge around this one shall not say it again.
+    nonce = environ.pop(NONCE, None)
+    return added if nonce is None else (*added, ("dpop-nonce", nonce))
 
 
 def answer_without_token(guard: Guard, environ: WSGIEnvironment) -> tuple[int, list[Header], bytes] | None:
@@ -96,20 +113,19 @@ class GuardEdge:
         answered = answer_without_token(self.guard, environ)
         if answered is not None:
             return _answer(environ, start_response, *answered)
-        return self.app(environ, self._with_cors(environ, start_response))
+        return self.app(environ, self._with_headers(environ, start_response))
 
-    def _with_cors(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
-        extra = self.guard.cors.response_headers(environ.get("HTTP_ORIGIN"))
-        if not extra:
+    def _with_headers(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
+        if not self.guard.cors.origins and not self.guard.senders.asks:
             return start_response
 
-        def start_with_cors(status: str, headers: list[Header], *exc_info: Any) -> Callable[[bytes], object]:
+        def start_with_headers(status: str, headers: list[Header], *exc_info: Any) -> Callable[[bytes], object]:
             present = {name.lower() for name, _ in headers}
-            if "access-control-allow-origin" not in present:
-                headers = headers + [header for header in extra if header[0] == "vary" or header[0] not in present]
+            extra = headers_to_add(self.guard, environ, has_cors="access-control-allow-origin" in present)
+            headers = headers + [header for header in extra if header[0] == "vary" or header[0] not in present]
             return start_response(status, headers, *exc_info)
 
-        return start_with_cors
+        return start_with_headers
 
 
 class GuardMiddleware(GuardEdge):
@@ -134,7 +150,12 @@ class GuardMiddleware(GuardEdge):
         if isinstance(outcome, Refusal):
             written = self.guard.http_refusal(outcome, origin=environ.get("HTTP_ORIGIN"))
             return _answer(environ, start_response, written.status, list(written.headers), written.body)
-        return self.app(environ, self._with_cors(environ, start_response))
+        return self.app(environ, self._with_headers(environ, start_response))
+
+
+def _decoded_path(environ: WSGIEnvironment) -> str:
+    served: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return served.encode("latin-1").decode("utf-8", "replace")  # PEP 3333: the bytes, as Latin-1
 
 
 def _answer(

@@ -41,6 +41,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from portero.resource_server import CookieCredential, Guard, Principal
 from portero.testing.issuer import InMemoryIssuer
 from portero.testing.jwks_server import JwksServer
+from portero.testing.sender_conformance import DPOP, Answer, SenderConformance
 from portero.testing.tokens import AUDIENCE, new_key
 
 ORIGIN = "https://shop.test"
@@ -68,26 +69,8 @@ class Service:
         return {"public": True}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back. Header names in lower case, repeated headers one by one."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-
-    def all(self, name: str) -> list[str]:
-        """Every value of a header."""
-        return [value for header, value in self.headers if header == name]
-
-    def one(self, name: str) -> str:
-        """The value of a header that must be there once."""
-        (value,) = self.all(name)
-        return value
-
-
-class AdapterConformance:
-    """Refusal table, CORS, two tokens, HEAD and OPTIONS, the principal in the handler, concurrency."""
+class AdapterConformance(SenderConformance):
+    """Refusal table, CORS, two tokens, HEAD and OPTIONS, the principal in the handler, bound tokens, concurrency."""
 
     serve: ClassVar[Callable[[Any], AbstractContextManager[str]]]
     _stack: ClassVar[ExitStack]
@@ -111,6 +94,7 @@ class AdapterConformance:
                 audience=AUDIENCE,
                 revocation=server.feed(),
                 cookie=CookieCredential(origins=[ORIGIN], name="access"),
+                dpop=DPOP,
                 cors_origins=[ORIGIN],
                 startup_patience=timedelta(seconds=0.2),
             )
@@ -206,7 +190,9 @@ class AdapterConformance:
         answer = self.send("GET", "/orders")
 
         self.assert_refused(answer, 401, None)
-        assert "https://service.test/.well-known/oauth-protected-resource/api" in answer.one("www-authenticate")
+        for scheme in ("Bearer", "DPoP"):
+            challenge = next(one for one in answer.all("www-authenticate") if f"{scheme} " in one)
+            assert "https://service.test/.well-known/oauth-protected-resource/api" in challenge
 
     def test_another_scheme_is_no_token(self) -> None:
         """`Basic` credentials are not ours to judge."""

@@ -21,6 +21,7 @@ from portero.core.policy.refusal import Refusal, unavailable
 from portero.core.policy.requirement import Requirement
 from portero.core.revocation.subscription import Subscription
 from portero.resource_server import Guard
+from portero.resource_server.sender import Sender
 from portero.resource_server.trust import KeysWanted, Trust
 from portero.resource_server.verified_tokens import VerifiedTokens
 from portero.testing.issuer import InMemoryIssuer
@@ -46,15 +47,15 @@ def stand_in_for(guard: Guard, *, issuer: str | None = None) -> Iterator[StandIn
     # What was learned from the real issuer, and what will be learned from this one, are kept apart.
     trusts = {url: _forgetful(trust) for url, trust in guard._trusts.items()}
 
-    def decide(token: bytes, requirement: Requirement) -> Principal | Refusal:
+    def decide(token: bytes, requirement: Requirement, sender: Sender | None = None) -> Principal | Refusal:
         stand_in.trust_in(guard)
         try:
-            return guard.admit(token, requirement)
+            return guard.admit(token, requirement, sender)
         except KeysWanted as wanted:
             return unavailable(wanted)
 
-    async def decide_async(token: bytes, requirement: Requirement) -> Principal | Refusal:
-        return decide(token, requirement)
+    async def decide_async(token: bytes, requirement: Requirement, sender: Sender | None = None) -> Principal | Refusal:
+        return decide(token, requirement, sender)
 
     async def nothing_async() -> None:
         return

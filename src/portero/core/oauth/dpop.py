@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from portero.core.digests import namespaced_digest
@@ -32,6 +34,8 @@ NONCE_SLOT = 60
 """Seconds a nonce is the current one. It is accepted for one slot more."""
 
 _MAC_BYTES = 16
+_OCTET: Final = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class VerifiedProof:
     """JWK SHA-256 thumbprint (RFC 7638) of the key that was proven."""
     replay: ReplayMark
     """To be committed; a mark seen before is `invalid_dpop_proof`."""
+    renew_nonce: bool = False
+    """The nonce is not this slot's: the answer brings the client the next one (RFC 9449 §8.2)."""
 
 
 def issue_nonce(key: Secret[bytes], *, now: NumericDate) -> str:
@@ -60,10 +66,10 @@ def verify_proof(
     proof: str,
     *,
     htm: str,
-    htu: str,
+    htu: str | Collection[str],
     now: NumericDate,
     leeway: int,
-    nonce_key: Secret[bytes],
+    nonce_key: Secret[bytes] | None,
     expected_ath: Secret[str] | None = None,
 ) -> VerifiedProof:
     """Check a DPoP proof (RFC 9449 §4.3).
@@ -71,10 +77,10 @@ def verify_proof(
     Args:
         proof: the header's one value.
         htm: the request's method.
-        htu: the URL clients are told for this endpoint, never built from request headers.
+        htu: the URL clients are told for this endpoint, or those it has, never built from request headers.
         now: NumericDate.
         leeway: seconds of clock difference tolerated for `iat`.
-        nonce_key: the fleet's key.
+        nonce_key: the fleet's key; `None`: nonces are not asked for, and `iat` alone bounds the proof's life.
         expected_ath: the access token that comes with the proof, where one does.
 
     Does not check: that the proof's `jti` was not seen before; commit `replay` for that.
@@ -88,7 +94,8 @@ def verify_proof(
     if claims.get("htm") != htm:
         raise invalid_dpop_proof("the DPoP proof's htm is not this request's method")
     presented_htu = claims.get("htu")
-    if not isinstance(presented_htu, str) or _normal(presented_htu) != _normal(htu):
+    accepted = (htu,) if isinstance(htu, str) else htu
+    if not isinstance(presented_htu, str) or _normal(presented_htu) not in map(_normal, accepted):
         raise invalid_dpop_proof("the DPoP proof's htu is not this endpoint")
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI_LENGTH:
@@ -104,14 +111,18 @@ def verify_proof(
     # Item 10: a nonce of ours says when the proof was made, whatever the client's clock shows (§8);
     # so it comes before iat, and its answer tells the client our time.
     nonce = claims.get("nonce")
-    if not isinstance(nonce, str) or not validate_nonce(nonce, key=nonce_key, now=now):
+    if nonce_key is not None and not (isinstance(nonce, str) and validate_nonce(nonce, key=nonce_key, now=now)):
         raise use_dpop_nonce()
     # Item 11.
     if not now - leeway - NONCE_SLOT <= iat <= now + leeway:
         raise invalid_dpop_proof("the DPoP proof's iat is too far from the server's time")
     # The nonce bounds the proof's life whatever its iat says; the mark has to outlive both.
     expires = NumericDate(now + 3 * NONCE_SLOT + 2 * leeway)
-    return VerifiedProof(key.thumbprint, ReplayMark(namespaced_digest(f"dpop {key.thumbprint}", jti), expires))
+    return VerifiedProof(
+        key.thumbprint,
+        ReplayMark(namespaced_digest(f"dpop {key.thumbprint}", jti), expires),
+        renew_nonce=nonce_key is not None and nonce != issue_nonce(nonce_key, now=now),
+    )
 
 
 def _verified(proof: str) -> tuple[PublicKey, dict[str, Any]]:
@@ -135,7 +146,10 @@ def _verified(proof: str) -> tuple[PublicKey, dict[str, Any]]:
 
 
 def _normal(url: str) -> str:
-    """Compare without query and fragment, scheme and host in lower case, no default port (RFC 9449 §4.3 item 9)."""
+    """As RFC 9449 §4.3 item 9 compares: without query and fragment, normalized by syntax (RFC 3986 §6.2.2) and scheme.
+
+    Empty for what is no URL; nothing that is accepted is empty, for configured URLs are.
+    """
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme.lower(), (parts.hostname or "").lower(), parts.port
@@ -143,7 +157,12 @@ def _normal(url: str) -> str:
         return ""
     if port is not None and (scheme, port) not in {("https", 443), ("http", 80)}:
         host = f"{host}:{port}"
-    return f"{scheme}://{host}{parts.path or '/'}"
+    return f"{scheme}://{host}{_OCTET.sub(_as_written, parts.path) or '/'}"
+
+
+def _as_written(octet: re.Match[str]) -> str:
+    character = chr(int(octet[1], 16))
+    return character if character in _UNRESERVED else octet[0].upper()
 
 
 def _nonce(key: Secret[bytes], slot: int) -> str:

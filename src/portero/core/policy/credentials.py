@@ -16,9 +16,10 @@ SUBPROTOCOL_PREFIX = "portero.bearer."
 """A browser's WebSocket cannot set headers: it may offer the token as a subprotocol with this prefix."""
 
 _EMPTY = Refusal(Case.INVALID_TOKEN, "The access token is empty.", fault="malformed")
-_DPOP_SCHEME = Refusal(
+DPOP_SCHEME = Refusal(
     Case.INVALID_TOKEN, "This service accepts the Bearer scheme only.", fault="scheme", detail="DPoP scheme"
 )
+"""The answer to a token of the DPoP scheme, unless a Guard checks proofs (`token_of_dpop`)."""
 
 
 def token_of_header(authorization: bytes, query: bytes = b"") -> bytes | Refusal:
@@ -44,6 +45,11 @@ def token_of_header(authorization: bytes, query: bytes = b"") -> bytes | Refusal
     if query and carries_token(query):
         return two_tokens("Authorization and query string")
     return token
+
+
+def token_of_dpop(authorization: bytes, query: bytes = b"") -> bytes | Refusal:
+    """Read the token out of an `Authorization` value of the DPoP scheme (RFC 9449 §7.1); as `token_of_header`."""
+    return token_of_header(b"Bearer " + authorization[5:].lstrip(b" "), query)
 
 
 def token_of(headers: Iterable[tuple[bytes, bytes]], query: bytes = b"") -> bytes | Refusal:
@@ -88,6 +94,6 @@ def _other_scheme(authorization: bytes) -> Refusal:
     if scheme == b"bearer":
         return _EMPTY
     if scheme == b"dpop":
-        return _DPOP_SCHEME
+        return DPOP_SCHEME
     # Another scheme is no token of ours; the challenge says which would do.
     return NO_TOKEN

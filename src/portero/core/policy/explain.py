@@ -101,6 +101,8 @@ def asked(access: Access) -> tuple[str, ...]:
         lines.append(f"a sign-in not older than {render_duration(timedelta(seconds=access.max_auth_age))}")
     if access.dpop:
         lines.append("a token bound to a key, and the proof of it (DPoP)")
+    if access.mtls:
+        lines.append("a token bound to the client's certificate, and a connection with it")
     if access.when_stale is WhenStale.DENY:
         lines.append("a revocation feed that is not stale, else 503")
     return tuple(lines)

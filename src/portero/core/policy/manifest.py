@@ -12,6 +12,7 @@ from datetime import timedelta
 from enum import Enum
 from types import MappingProxyType
 
+from portero.core.policy.client_certificate import ClientCertificate
 from portero.core.policy.manifest_gateway import Cookie as Cookie  # readers find the manifest's values here
 from portero.core.policy.manifest_gateway import Gateway as Gateway
 from portero.core.policy.requirement import Requirement
@@ -69,6 +70,16 @@ class ManifestIssuer:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestDpop:
+    """How a service's Guard checks proofs of possession. The key is in the environment, never in the file."""
+
+    urls: tuple[str, ...]
+    nonce_key_env: str
+    line: int = field(default=0, compare=False)
+    """Where `nonce_key_env` stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One entry of `routes`. Without `require` and `public` it asks for any valid token, whatever the default says."""
 
@@ -102,6 +113,8 @@ class Service:
     upstream_ca: str = ""
     """File of the certificates that vouch for https upstreams; empty: the system's."""
     cookie: Cookie | None = None
+    dpop: ManifestDpop | None = None
+    client_certificate: ClientCertificate | None = None
 
     @property
     def fallback(self) -> Rule:

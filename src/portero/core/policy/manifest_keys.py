@@ -28,13 +28,14 @@ _ORIGIN: Final = r"https?://[^/?#\s@]+"
 
 _WORD = Text()
 _SCOPES = Texts(Text(SCOPE, "a scope: printable ASCII without space, quote and backslash (RFC 6749 §3.3)"))
+_ENVIRONMENT = Text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, never the secret", shown=False)
 _URL_TEXT = Text(_URL, "an https URL, or http on this machine, without query and fragment")
 
 FEED = Table(
     {
         "client_id": Key(_WORD, "The services' own client, with scope `revocations:read`.", required=True),
         "secret_env": Key(
-            Text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, never the secret", shown=False),
+            _ENVIRONMENT,
             "The environment variable that holds that client's secret. The secret itself is never in the file.",
             required=True,
         ),
@@ -86,6 +87,7 @@ REQUIRE = Table(
         "max_auth_age": Key(Duration(), "How long ago the person may have signed in (RFC 9470)."),
         "acr": Key(Texts(_WORD), "Authentication context classes that will do."),
         "dpop": Key(Flag(), "The token must be bound to a key the caller proves (RFC 9449).", "false"),
+        "mtls": Key(Flag(), "The token must be bound to the client's certificate (RFC 8705).", "false"),
     }
 )
 
@@ -98,6 +100,38 @@ ROUTE = Table(
             Text(choices=("allow", "deny")), "While the revocation feed is silent: go on, or refuse (503).", '"allow"'
         ),
         **OF_ROUTE,
+    }
+)
+
+DPOP = Table(
+    {
+        "urls": Key(
+            Texts(_URL_TEXT),
+            "What clients know the service by: origin and what stands before its own paths. "
+            "A proof's `htu` is compared with it.",
+            required=True,
+        ),
+        "nonce_key_env": Key(
+            _ENVIRONMENT,
+            "The environment variable that holds the nonces' key, at least 32 random bytes in base64url; the same for "
+            "all processes of the service.",
+            required=True,
+        ),
+    }
+)
+
+CLIENT_CERTIFICATE = Table(
+    {
+        "header": Key(
+            Text(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", "the name of a header"),
+            "What the proxy sets, and removes from every request that comes in.",
+            required=True,
+        ),
+        "encoding": Key(
+            Text(choices=("rfc9440", "pem", "xfcc")),
+            "How the header holds the certificate: RFC 9440, percent-encoded PEM (nginx), Envoy's XFCC.",
+            '"rfc9440"',
+        ),
     }
 )
 
@@ -117,6 +151,12 @@ SERVICE = Table(
         ),
         "cors_credentials": Key(Flag(), "Whether cookies may come along.", "false"),
         **OF_SERVICE,
+        "dpop": Key(DPOP, "How proofs of possession are checked.", "tokens bound to a key are refused"),
+        "client_certificate": Key(
+            CLIENT_CERTIFICATE,
+            "Where the client's certificate comes from.",
+            "tokens bound to a certificate are refused",
+        ),
         "routes": Key(Tables(ROUTE), "The routes, one table each."),
     }
 )

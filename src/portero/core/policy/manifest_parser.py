@@ -15,12 +15,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from portero.core.errors import ConfigurationError
+from portero.core.policy.client_certificate import CertificateEncoding, ClientCertificate
 from portero.core.policy.cookie_credential import CookieCredential
 from portero.core.policy.cors import CorsPolicy
 from portero.core.policy.manifest import (
     Default,
     Layout,
     Manifest,
+    ManifestDpop,
     ManifestFeed,
     ManifestIssuer,
     Route,
@@ -103,6 +105,12 @@ def _service(name: str, table: Mapping[str, Any], *, issuers: Mapping[str, Manif
                 )
     given = {**table, "issuers": trusted, "default": Default(table.get("default", "deny")), "routes": tuple(routes)}
     given["cookie"] = _cookie(table, routes, at, places)
+    if "dpop" in table:
+        given["dpop"] = ManifestDpop(**table["dpop"], line=places.line((*at, "dpop", "nonce_key_env")))
+    if "client_certificate" in table:
+        certificate = table["client_certificate"]
+        encoding = CertificateEncoding(certificate.get("encoding", "rfc9440"))
+        given["client_certificate"] = ClientCertificate(certificate["header"], encoding)
     return Service(name=name, **given)
 
 
@@ -151,11 +159,15 @@ def _route(entry: Mapping[str, Any], at: tuple[str | int, ...], places: Places) 
 def _requirement(require: Mapping[str, Any], when_stale: str, carriers: frozenset[Carrier]) -> Requirement:
     max_auth_age: timedelta | None = require.get("max_auth_age")
     return Requirement(
-        **{name: frozenset(require.get(name, ())) for name in ("scopes", "scopes_any", "roles", "roles_any")},
+        scopes=frozenset(require.get("scopes", ())),
+        scopes_any=frozenset(require.get("scopes_any", ())),
+        roles=frozenset(require.get("roles", ())),
+        roles_any=frozenset(require.get("roles_any", ())),
         claims=require.get("claims", {}),
         max_auth_age=None if max_auth_age is None else int(max_auth_age.total_seconds()),
         acr=tuple(sorted(require.get("acr", ()))),
         dpop=require.get("dpop", False),
+        mtls=require.get("mtls", False),
         when_stale=WhenStale(when_stale),
         carriers=carriers,
     )

@@ -36,7 +36,9 @@ class Principal:
     cnf_jkt: str | None
     """JWK thumbprint of the key the token is bound to (RFC 9449 §6.1)."""
     sender_constraint_proven: bool = False
-    """The caller proved possession of that key in this request, here or at the gateway."""
+    """The caller proved possession of what the token is bound to in this request, here or at the gateway."""
+    cnf_x5t_s256: str | None = None
+    """Thumbprint of the client certificate the token is bound to (RFC 8705 §3.1)."""
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """All claims of the token. Kept out of the repr: names and addresses stand there."""
 

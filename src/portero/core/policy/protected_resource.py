@@ -24,7 +24,12 @@ def metadata_url(resource: str) -> str | None:
 
 
 def metadata_document(
-    *, resource: str, authorization_servers: Sequence[str], scopes: Sequence[str], dpop_algorithms: Sequence[str] = ()
+    *,
+    resource: str,
+    authorization_servers: Sequence[str],
+    scopes: Sequence[str],
+    dpop_algorithms: Sequence[str] = (),
+    certificate_bound: bool = False,
 ) -> bytes:
     """Write the document (RFC 9728 §2)."""
     members: dict[str, object] = {
@@ -36,4 +41,6 @@ def metadata_document(
         members["scopes_supported"] = sorted(set(scopes))
     if dpop_algorithms:
         members["dpop_signing_alg_values_supported"] = list(dpop_algorithms)
+    if certificate_bound:
+        members["tls_client_certificate_bound_access_tokens"] = True
     return json.dumps(members, separators=(",", ":")).encode()

@@ -88,6 +88,9 @@ class Refusal:
     retry_after: int | None = None
     """Seconds until it is worth trying again."""
     nonce: str | None = None
+    """The `DPoP-Nonce` to send along."""
+    by_dpop: bool = False
+    """The request used the DPoP scheme: it is challenged in that scheme (RFC 9449 §7.1)."""
 
     @property
     def row(self) -> Row:
@@ -143,6 +146,13 @@ def refusal_of(verdict: ScopesMissing | NotPermitted | SignInNotEnough | ProofMi
                 "A more recent or stronger sign-in is needed.",
                 max_age=max_age,
                 acr_values=acr_values,
+            )
+        case ProofMissing(of_certificate=True):
+            # RFC 8705 §3: a token that does not fit the connection's certificate is invalid there.
+            return Refusal(
+                Case.INVALID_TOKEN,
+                "This route accepts access tokens that are bound to the client's certificate only.",
+                fault="sender_constraint",
             )
         case ProofMissing():
             return Refusal(Case.INVALID_PROOF, "This route accepts sender-constrained access tokens only.")

@@ -69,7 +69,7 @@ def challenges(refusal: Refusal, *, challenger: Challenger) -> tuple[str, ...]:
     row = refusal.row
     if not row.challenged:
         return ()
-    about_dpop = refusal.case in {Case.INVALID_PROOF, Case.NONCE_WANTED}
+    about_dpop = refusal.by_dpop or refusal.case in {Case.INVALID_PROOF, Case.NONCE_WANTED}
     parameters = [] if row.error is None else [("error", row.error), ("error_description", refusal.description)]
     if refusal.scopes:
         parameters.append(("scope", " ".join(refusal.scopes)))
@@ -109,6 +109,8 @@ def grpc_refusal(refusal: Refusal, *, challenger: Challenger) -> GrpcRefusal:
     metadata = [("www-authenticate", challenge) for challenge in challenges(refusal, challenger=challenger)]
     if refusal.retry_after is not None:
         metadata.append(("grpc-retry-pushback-ms", str(refusal.retry_after * 1000)))
+    if refusal.nonce is not None:
+        metadata.append(("dpop-nonce", refusal.nonce))
     return GrpcRefusal(refusal.row.grpc, refusal.description, tuple(metadata))
 
 

@@ -51,7 +51,9 @@ class Requirement:
     acr: tuple[str, ...] = ()
     """Authentication context classes that will do (RFC 9470 §4)."""
     dpop: bool = False
-    """The token must be bound to a key and the caller must have proved possession of it."""
+    """The token must be bound to a key and the caller must have proved possession of it (RFC 9449)."""
+    mtls: bool = False
+    """The token must be bound to the client's certificate, and the connection must be that client's (RFC 8705)."""
     when_stale: WhenStale = WhenStale.ALLOW
     carriers: frozenset[Carrier] = frozenset()
     """What may carry the token beside the `Authorization` header."""
@@ -67,6 +69,7 @@ class Requirement:
             or self.max_auth_age is not None
             or self.acr
             or self.dpop
+            or self.mtls
             or self.when_stale is WhenStale.DENY
         )
         object.__setattr__(self, "is_plain", not asks_more)
@@ -103,6 +106,9 @@ class SignInNotEnough:
 class ProofMissing:
     """The route accepts sender-constrained tokens only, and this one came without proof."""
 
+    of_certificate: bool = False
+    """A client certificate would do (RFC 8705), and no DPoP proof."""
+
 
 Verdict = Allowed | ScopesMissing | NotPermitted | SignInNotEnough | ProofMissing
 
@@ -133,13 +139,22 @@ def judge(requirement: Requirement, principal: Principal, *, now: float, leeway:
     for path, expected in requirement.claims.items():
         if not _says(claim_at(principal.claims, path), expected):
             return NotPermitted("a claim does not have the required value")
-    if requirement.dpop and not principal.sender_constraint_proven:
-        return ProofMissing()
+    if (requirement.dpop or requirement.mtls) and not _bound_as_required(requirement, principal):
+        return ProofMissing(requirement.mtls)
     if _signed_in_too_long_ago(requirement, principal, now=now, leeway=leeway) or (
         requirement.acr and principal.acr not in requirement.acr
     ):
         return SignInNotEnough(requirement.max_auth_age, requirement.acr)
     return ALLOWED
+
+
+def _bound_as_required(requirement: Requirement, principal: Principal) -> bool:
+    if not principal.sender_constraint_proven:
+        return False
+    by_certificate = principal.cnf_x5t_s256 is not None
+    # Behind a gateway the proof was checked there, and the principal names no key of the caller's.
+    by_key = principal.cnf_jkt is not None or not by_certificate
+    return (by_key or not requirement.dpop) and (by_certificate or not requirement.mtls)
 
 
 def _signed_in_too_long_ago(requirement: Requirement, principal: Principal, *, now: float, leeway: int) -> bool:
