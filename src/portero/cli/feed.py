@@ -1,4 +1,4 @@
-"""`portero feed …`: what was taken back and still matters, and taking back one token."""
+"""`portero feed …`: what was taken back and still matters, taking back one token, and the relay of a host."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from portero.cli.manifest import DEFAULT_FILE
 from portero.cli.output import instant, print_rows
 from portero.cli.settings import Desk, at_desk, config_option, json_option, seconds
 from portero.core.events import Event, EventName
@@ -16,7 +17,7 @@ from portero.core.types import Digest, Issuer, NumericDate
 
 @click.group("feed")
 def command() -> None:
-    """The revocation feed: how large it is; take one access token back."""
+    """The revocation feed: how large it is; take one access token back; hand it to the services of this host."""
 
 
 @command.command("status")
@@ -56,3 +57,31 @@ def revoke_token(jti: str, config_file: Path | None) -> None:
 
     until = at_desk(config_file, work)
     click.echo(f"taken back until {instant(until)}, when the youngest token has expired everywhere")
+
+
+@command.command("relay")
+@click.option(
+    "--manifest",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=DEFAULT_FILE,
+    show_default=True,
+    help="Names the issuers, and how their feeds are followed.",
+)
+@click.option(
+    "--socket",
+    "path",
+    type=click.Path(path_type=Path),
+    help="The socket's path.  [default: the manifest's `relay`, where its issuers agree]",
+)
+@click.option("--group", help="A group whose members may follow too.  [default: only this user]")
+def relay(file: Path, path: Path | None, group: str | None) -> None:
+    """Follow the feeds of the manifest's issuers, and hand them to this host's services over a Unix socket.
+
+    A service whose issuer says `revocation = { relay = "/run/portero/feed.sock", … }` asks the relay
+    first, and the issuer itself where the relay is not there. Runs until SIGTERM or Ctrl-C.
+    """
+    # The other commands of the group need none of it.
+    from portero.cli.feed_relay import run_relay
+
+    run_relay(file, path=path, group=group)

@@ -58,7 +58,7 @@ COMMANDS = {
     "client": ("clients", "Applications that ask for tokens: add, list, disable, enable."),
     "sessions": ("sessions", "Who is signed in where: list, end."),
     "audit": ("audit", "What happened, the newest first."),
-    "feed": ("feed", "What was taken back: status; take one token back."),
+    "feed": ("feed", "What was taken back: status, revoke-token, and relay to this host's services."),
     "keys": ("keys", "Signing keys and secrets: list, rotate."),
     "restore": ("restore", "After a backup was put back: take back again what it does not know of."),
     "manifest": ("manifest", "Routes and what they require: check, explain, schema."),

@@ -424,7 +424,9 @@ class Guard:
             if self._starting is not None and not self._starting.done():
                 await asyncio.shield(self._starting)
             return side
-        side = self._loop_side = LoopSide(self._trusts.values(), clock=self.clock, on_revoked=self.connections.revoked)
+        side = self._loop_side = LoopSide(
+            tuple(self._trusts.values()), clock=self.clock, on_revoked=self.connections.revoked
+        )
         self.started = True
         self._starting = asyncio.create_task(self._until_ready(), name="guard start")
         await asyncio.shield(self._starting)
@@ -443,7 +445,7 @@ class Guard:
             return side
         with self._start_lock:
             if self._thread_side is None or self._thread_side.pid != os.getpid():
-                side = ThreadSide(self._trusts.values(), clock=self.clock, on_revoked=self.connections.revoked)
+                side = ThreadSide(tuple(self._trusts.values()), clock=self.clock, on_revoked=self.connections.revoked)
                 deadline = time.monotonic() + self._startup_patience
                 while not self.readiness().ready and time.monotonic() < deadline:
                     time.sleep(_SHORTEST_NAP)

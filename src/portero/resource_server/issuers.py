@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from pathlib import Path
 
 from portero.adapters.fetch.requests import ForbiddenUrl, checked_url
 from portero.core.errors import ConfigurationError
 from portero.core.tokens.access_token import AccessTokenRules
 from portero.core.types import Secret
+from portero.resource_server.relay_socket import check_socket_path
 
 
 class FeedStart(Enum):
@@ -35,6 +37,18 @@ class RevocationFeed:
     stale_after: timedelta = timedelta(seconds=10)
     """Silence after which routes with `when_stale = "deny"` refuse. Shorter: refuses at smaller hiccups."""
     start: FeedStart = FeedStart.WAIT
+    relay: Path | None = None
+    """The Unix socket of this host's relay: its processes then share one subscription. Where the relay is not there, is
+    not to be believed or has lost the issuer, the service follows the issuer itself."""
+    serve_relay: bool = False
+    """Whether the first process that finds nobody at `relay` serves it, beside its own work. Off: `portero feed relay`
+    does, which no busy worker holds up."""
+
+    def __post_init__(self) -> None:
+        if self.relay is not None:
+            check_socket_path(self.relay, setting="revocation.relay")
+        elif self.serve_relay:
+            raise ConfigurationError("revocation.serve_relay", True, "needs the socket's path in revocation.relay")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from portero.core.jose import base64url
@@ -37,7 +38,7 @@ def guard_of(
         ConfigurationError: a secret is not in the environment, or the Guard does not take a value.
     """
     return Guard(
-        issuers=[_trusted(manifest.issuers[name], environ, file=file) for name in service.issuers],
+        issuers=[trusted_issuer(manifest.issuers[name], environ, file=file) for name in service.issuers],
         audience=service.audience,
         revocation=None,  # each issuer says its own
         cors_origins=service.cors_origins,
@@ -112,7 +113,12 @@ def _dpop(dpop: ManifestDpop, name: str, environ: Mapping[str, str], *, file: st
     return DpopPolicy(dpop.urls, Secret(nonce_key))
 
 
-def _trusted(issuer: ManifestIssuer, environ: Mapping[str, str], *, file: str) -> TrustedIssuer:
+def trusted_issuer(issuer: ManifestIssuer, environ: Mapping[str, str], *, file: str) -> TrustedIssuer:
+    """One of the manifest's issuers, with the secret that follows its feed.
+
+    Raises:
+        ConfigurationError: the secret is not in the environment.
+    """
     feed = issuer.revocation
     followed: RevocationFeed | None = None
     if feed is not None:
@@ -126,6 +132,8 @@ def _trusted(issuer: ManifestIssuer, environ: Mapping[str, str], *, file: str) -
             client_secret=Secret(secret),
             stale_after=feed.stale_after,
             start=FeedStart(feed.start),
+            relay=None if feed.relay is None else Path(feed.relay),
+            serve_relay=feed.serve_relay,
         )
     return TrustedIssuer(
         issuer.issuer,

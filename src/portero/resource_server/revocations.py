@@ -1,4 +1,7 @@
-"""Drivers of the subscription: the same rules (`core.revocation.subscription`) for an event loop and for threads."""
+"""Drivers of the subscription: the same rules (`core.revocation.subscription`) for an event loop and for threads.
+
+Where the host has a relay it is asked first (`feed_sources`); where it does not serve, the issuer is, at once.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ import threading
 from collections.abc import Callable, Sequence
 
 from portero.adapters.fetch.http import AsyncFetcher, Fetcher
-from portero.adapters.fetch.requests import Conversation, FetchRequest
+from portero.adapters.fetch.requests import Conversation
 from portero.core.errors import Unavailable
 from portero.core.revocation.entry import Revocation
 from portero.core.revocation.subscription import Follow, NotAFeed, Resnapshot, Subscription, TakeSnapshot
 from portero.core.revocation.subscription_stream import EventReader, StreamTooLong
 from portero.core.types import NumericDate
 from portero.ports import Clock
+from portero.resource_server.feed_sources import Direct, Source, ViaRelay
+from portero.resource_server.relay_thread import RelayThread
 from portero.resource_server.trust import Trust
 
 MAX_SNAPSHOT_BYTES = 128 * 1024 * 1024
 """100,000 entries are about 20 MB."""
-_UNKNOWN_CURSOR = frozenset({400, 404, 409, 410})
-"""Answers to a stream request that mean: this cursor is not ours, take a snapshot."""
 
 OnRevoked = Callable[[Sequence[Revocation]], None]
 
@@ -28,7 +31,8 @@ OnRevoked = Callable[[Sequence[Revocation]], None]
 class _Following:
     """What both drivers share: one connection's events, taken in as they come."""
 
-    def __init__(self, subscription: Subscription, *, clock: Clock, on_revoked: OnRevoked) -> None:
+    def __init__(self, source: Source, subscription: Subscription, *, clock: Clock, on_revoked: OnRevoked) -> None:
+        self._source = source
         self._subscription = subscription
         self._clock = clock
         self._on_revoked = on_revoked
@@ -49,10 +53,7 @@ class _Following:
                 return False
             if taken:
                 self._on_revoked(taken)
-        # A stream that lives but brings old news (a proxy that buffers, a clock that was set
-        # back) is opened anew; so is one that never brings a heartbeat.
-        now = self._clock.monotonic()
-        return not (self._subscription.stale(now) and now - self._since > self._subscription.stale_after)
+        return not self._source.leaves(self._subscription, since=self._since, monotonic=self._clock.monotonic())
 
 
 def _silence(subscription: Subscription) -> float:
@@ -60,26 +61,26 @@ def _silence(subscription: Subscription) -> float:
     return max(2.5, subscription.stale_after / 2)
 
 
-def _snapshot(trust: Trust, subscription: Subscription, *, clock: Clock) -> Conversation[list[Revocation]]:
+def _snapshot(source: Source, subscription: Subscription, *, clock: Clock) -> Conversation[list[Revocation]]:
     asked_at = clock.monotonic()
-    request = yield from trust.authorized_feed_request("/revocations/snapshot", monotonic=asked_at)
+    request = yield from source.request("/revocations/snapshot", after=None, monotonic=asked_at)
     answer = yield request
     if answer.status != 200:
-        _refused(trust, answer.status)
+        raise source.refused(answer.status)
     # The server may hand out one snapshot for a second to everybody.
     return subscription.took_snapshot(answer.body, asked_at=asked_at - 1.0, now=NumericDate(int(clock.now())))
 
 
-def _stream_request(trust: Trust, step: Follow, *, clock: Clock) -> Conversation[FetchRequest]:
-    request = yield from trust.authorized_feed_request("/revocations/stream", monotonic=clock.monotonic())
-    return FetchRequest(f"{request.url}?after={step.after}", headers=request.headers)
+def _opened(source: Source, subscription: Subscription, status: int) -> None:
+    """Judge the answer to a stream request.
 
-
-def _refused(trust: Trust, status: int) -> None:
-    if status == 401:
-        # Expired, or the issuer's keys changed: the next step begins with a new token.
-        trust.service_token = None
-    raise Unavailable(f"the feed of {trust.issuer} answers {status}")
+    Raises:
+        Unavailable: it is no stream.
+    """
+    if status in source.unknown_cursor:
+        subscription.refused_cursor()
+    if status != 200:
+        raise source.refused(status)
 
 
 def _jitter() -> float:
@@ -92,11 +93,20 @@ _BROKEN = (Unavailable, NotAFeed, StreamTooLong)
 class AsyncRevocations:
     """Follows one issuer's feed on an event loop."""
 
-    def __init__(self, trust: Trust, *, fetcher: AsyncFetcher, clock: Clock, on_revoked: OnRevoked) -> None:
-        self._trust = trust
+    def __init__(
+        self,
+        trust: Trust,
+        *,
+        fetcher: AsyncFetcher,
+        clock: Clock,
+        on_revoked: OnRevoked,
+        relay_thread: RelayThread | None = None,
+    ) -> None:
         self._fetcher = fetcher
         self._clock = clock
         self._on_revoked = on_revoked
+        self._relay = _relay_of(trust, relay_thread)
+        self._direct = Direct(trust, self._relay)
 
     async def follow(self, subscription: Subscription) -> None:
         """Follow for ever; cancelled at the end."""
@@ -109,44 +119,68 @@ class AsyncRevocations:
             await asyncio.sleep(subscription.broke(problem, jitter=_jitter()))
 
     async def _step(self, subscription: Subscription) -> None:
+        relay = self._relay
+        if relay is not None and relay.is_due(self._clock.monotonic()):
+            fetcher = AsyncFetcher(socket=relay.socket)
+            try:
+                if await self._through(relay, fetcher, subscription):
+                    relay.left(monotonic=self._clock.monotonic(), jitter=_jitter())
+                return
+            except _BROKEN:
+                waits = not subscription.has_snapshot
+                if not relay.failed(monotonic=self._clock.monotonic(), jitter=_jitter(), waits=waits):
+                    raise
+            finally:
+                await fetcher.aclose()
+        await self._through(self._direct, self._fetcher, subscription)
+
+    async def _through(self, source: Source, fetcher: AsyncFetcher, subscription: Subscription) -> bool:
+        """Follow one source; True: it was left, False: it ended."""
         step = subscription.next_step()
         if isinstance(step, TakeSnapshot):
             self._on_revoked(
-                await self._fetcher.drive(
-                    _snapshot(self._trust, subscription, clock=self._clock), max_bytes=MAX_SNAPSHOT_BYTES
-                )
+                await fetcher.drive(_snapshot(source, subscription, clock=self._clock), max_bytes=MAX_SNAPSHOT_BYTES)
             )
             following = subscription.next_step()
             if not isinstance(following, Follow):
-                return
+                return False
             step = following
-        request = await self._fetcher.drive(_stream_request(self._trust, step, clock=self._clock))
-        async with self._fetcher.stream(request, silence=_silence(subscription)) as (status, chunks):
-            if status in _UNKNOWN_CURSOR:
-                subscription.refused_cursor()
-            if status != 200:
-                _refused(self._trust, status)
-            following_stream = _Following(subscription, clock=self._clock, on_revoked=self._on_revoked)
+        asked = source.request("/revocations/stream", after=step.after, monotonic=self._clock.monotonic())
+        request = await fetcher.drive(asked)
+        async with fetcher.stream(request, silence=_silence(subscription)) as (status, chunks):
+            _opened(source, subscription, status)
+            following_stream = _Following(source, subscription, clock=self._clock, on_revoked=self._on_revoked)
             async for chunk in chunks:
                 if not following_stream.goes_on(chunk):
-                    return
+                    return True
+        return False
 
 
 class SyncRevocations:
     """Follows one issuer's feed in a thread."""
 
-    def __init__(self, trust: Trust, *, fetcher: Fetcher, clock: Clock, on_revoked: OnRevoked) -> None:
-        self._trust = trust
+    def __init__(
+        self,
+        trust: Trust,
+        *,
+        fetcher: Fetcher,
+        clock: Clock,
+        on_revoked: OnRevoked,
+        relay_thread: RelayThread | None = None,
+    ) -> None:
+        self._issuer = trust.issuer
         self._fetcher = fetcher
         self._clock = clock
         self._on_revoked = on_revoked
+        self._relay = _relay_of(trust, relay_thread)
+        self._direct = Direct(trust, self._relay)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, subscription: Subscription) -> None:
         """Begin to follow."""
         self._thread = threading.Thread(
-            target=self._follow, args=(subscription,), name=f"revocations of {self._trust.issuer}", daemon=True
+            target=self._follow, args=(subscription,), name=f"revocations of {self._issuer}", daemon=True
         )
         self._thread.start()
 
@@ -166,24 +200,42 @@ class SyncRevocations:
             self._stop.wait(subscription.broke(problem, jitter=_jitter()))
 
     def _step(self, subscription: Subscription) -> None:
+        relay = self._relay
+        if relay is not None and relay.is_due(self._clock.monotonic()):
+            fetcher = Fetcher(socket=relay.socket)
+            try:
+                if self._through(relay, fetcher, subscription):
+                    relay.left(monotonic=self._clock.monotonic(), jitter=_jitter())
+                return
+            except _BROKEN:
+                waits = not subscription.has_snapshot
+                if not relay.failed(monotonic=self._clock.monotonic(), jitter=_jitter(), waits=waits):
+                    raise
+            finally:
+                fetcher.close()
+        self._through(self._direct, self._fetcher, subscription)
+
+    def _through(self, source: Source, fetcher: Fetcher, subscription: Subscription) -> bool:
         step = subscription.next_step()
         if isinstance(step, TakeSnapshot):
             self._on_revoked(
-                self._fetcher.drive(
-                    _snapshot(self._trust, subscription, clock=self._clock), max_bytes=MAX_SNAPSHOT_BYTES
-                )
+                fetcher.drive(_snapshot(source, subscription, clock=self._clock), max_bytes=MAX_SNAPSHOT_BYTES)
             )
             following = subscription.next_step()
             if not isinstance(following, Follow):
-                return
+                return False
             step = following
-        request = self._fetcher.drive(_stream_request(self._trust, step, clock=self._clock))
-        with self._fetcher.stream(request, silence=_silence(subscription)) as (status, chunks):
-            if status in _UNKNOWN_CURSOR:
-                subscription.refused_cursor()
-            if status != 200:
-                _refused(self._trust, status)
-            following_stream = _Following(subscription, clock=self._clock, on_revoked=self._on_revoked)
+        asked = source.request("/revocations/stream", after=step.after, monotonic=self._clock.monotonic())
+        request = fetcher.drive(asked)
+        with fetcher.stream(request, silence=_silence(subscription)) as (status, chunks):
+            _opened(source, subscription, status)
+            following_stream = _Following(source, subscription, clock=self._clock, on_revoked=self._on_revoked)
             for chunk in chunks:
                 if self._stop.is_set() or not following_stream.goes_on(chunk):
-                    return
+                    return True
+        return False
+
+
+def _relay_of(trust: Trust, thread: RelayThread | None) -> ViaRelay | None:
+    feed = trust.feed
+    return None if feed is None or feed.relay is None else ViaRelay(trust, feed, thread=thread)

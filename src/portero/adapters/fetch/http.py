@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import httpx2
@@ -25,12 +26,22 @@ _CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=4, kee
 
 
 class Fetcher:
-    """Fetches from threads. One per Guard; closed with it."""
+    """Fetches from threads. One per Guard; closed with it.
 
-    def __init__(self, *, limits: Limits | None = None) -> None:
+    Args:
+        limits: of each fetch.
+        socket: a Unix socket that answers whatever host a URL names.
+    """
+
+    def __init__(self, *, limits: Limits | None = None, socket: Path | None = None) -> None:
         self._limits = limits or Limits()
         self._client = httpx2.Client(
-            follow_redirects=False, trust_env=False, timeout=self._limits.timeout, limits=_CONNECTIONS, headers=_HEADERS
+            follow_redirects=False,
+            trust_env=False,
+            timeout=self._limits.timeout,
+            limits=_CONNECTIONS,
+            headers=_HEADERS,
+            transport=None if socket is None else httpx2.HTTPTransport(uds=str(socket), trust_env=False),
         )
 
     def fetch(self, request: FetchRequest, *, max_bytes: int | None = None) -> Fetched:
@@ -87,12 +98,17 @@ class Fetcher:
 
 
 class AsyncFetcher:
-    """Fetches from an event loop. One per Guard and loop; closed with it."""
+    """Fetches from an event loop. One per Guard and loop; closed with it. Arguments as `Fetcher`."""
 
-    def __init__(self, *, limits: Limits | None = None) -> None:
+    def __init__(self, *, limits: Limits | None = None, socket: Path | None = None) -> None:
         self._limits = limits or Limits()
         self._client = httpx2.AsyncClient(
-            follow_redirects=False, trust_env=False, timeout=self._limits.timeout, limits=_CONNECTIONS, headers=_HEADERS
+            follow_redirects=False,
+            trust_env=False,
+            timeout=self._limits.timeout,
+            limits=_CONNECTIONS,
+            headers=_HEADERS,
+            transport=None if socket is None else httpx2.AsyncHTTPTransport(uds=str(socket), trust_env=False),
         )
 
     async def fetch(self, request: FetchRequest, *, max_bytes: int | None = None) -> Fetched:

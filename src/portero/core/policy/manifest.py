@@ -43,6 +43,8 @@ class ManifestFeed:
     secret_env: str
     stale_after: timedelta = timedelta(seconds=10)
     start: str = "wait"
+    relay: str | None = None
+    serve_relay: bool = False
     line: int = field(default=0, compare=False)
     """Where `secret_env` stands."""
 

@@ -45,6 +45,14 @@ FEED = Table(
             "Before the first snapshot: `wait` refuses with 503, `degraded` treats it as a stale feed.",
             '"wait"',
         ),
+        "relay": Key(
+            Text(r"/[^\x00]{1,99}", "an absolute path of at most 100 characters"),
+            "The Unix socket of this host's relay: its processes share one subscription. Where none serves, each "
+            "follows the issuer itself.",
+        ),
+        "serve_relay": Key(
+            Flag(), "Whether the first process that finds nobody at `relay` serves it beside its own work.", "false"
+        ),
     }
 )
 

@@ -193,6 +193,8 @@ def _check_issuers(manifest: Manifest, places: Places) -> None:
         if feed is not None and feed.stale_after < timedelta(seconds=2):
             # A heartbeat comes every second.
             places.wrong((*at, "revocation", "stale_after"), "(shorter)", 'must be at least "2s"')
+        if feed is not None and feed.serve_relay and feed.relay is None:
+            places.wrong((*at, "revocation", "serve_relay"), True, "needs the socket's path in 'relay'")
 
 
 def _check_together(manifest: Manifest, places: Places) -> None:

@@ -7,7 +7,8 @@ The format is the contract with every subscriber:
 - an entry is `{"cursor", "iss", "what": {"sid" | "jti" | "client_id" | "kid": value}, "at", "until"}`
   with `until` as NumericDate and `at`, when it was caused, as seconds that may have a fraction;
 - a heartbeat is `{"cursor": head, "time": seconds with a fraction}` and a promise: a
-  subscriber that has read up to `cursor` knew everything there was at `time`.
+  subscriber that has read up to `cursor` knew everything there was at `time`. A relay adds `age`, in snapshots too:
+  it knew everything there was so many seconds before.
 
 Leaves to the caller: reading the store, authentication, and what a subscriber does with it.
 """
@@ -80,15 +81,16 @@ def render_entry(entry: FeedEntry) -> bytes:
     )
 
 
-def render_list(cursor: Cursor, entries: Iterable[bytes], *, time: float) -> Sequence[bytes]:
+def render_list(cursor: Cursor, entries: Iterable[bytes], *, time: float, age: float | None = None) -> Sequence[bytes]:
     """Render a snapshot or a long-poll answer, as parts to be sent one after the other.
 
     Args:
         cursor: where the reader stands after these entries.
         entries: rendered by `render_entry`, in order.
         time: when the store was read: seconds since 1970-01-01T00:00:00Z, UTC, with a fraction.
+        age: of a relay: seconds before `time` up to which it knew everything.
     """
-    head = orjson.dumps({"cursor": str(cursor), "time": time})[:-1] + b',"entries":['
+    head = orjson.dumps(_stated(cursor, time, age))[:-1] + b',"entries":['
     return (head, b",".join(entries), b"]}")
 
 
@@ -97,7 +99,14 @@ def render_revocation_event(cursor: Cursor, entry: bytes) -> bytes:
     return b"id: %b\nevent: revocation\ndata: %b\n\n" % (str(cursor).encode(), entry)
 
 
-def render_heartbeat(cursor: Cursor, *, time: float) -> bytes:
-    """Render a server-sent event of type `heartbeat`: at `time` the feed ended at `cursor`."""
-    data = orjson.dumps({"cursor": str(cursor), "time": time})
+def render_heartbeat(cursor: Cursor, *, time: float, age: float | None = None) -> bytes:
+    """Render a server-sent event of type `heartbeat`: at `time`, less a relay's `age`, the feed ended at `cursor`."""
+    data = orjson.dumps(_stated(cursor, time, age))
     return b"id: %b\nevent: heartbeat\ndata: %b\n\n" % (str(cursor).encode(), data)
+
+
+def _stated(cursor: Cursor, time: float, age: float | None) -> dict[str, object]:
+    stated: dict[str, object] = {"cursor": str(cursor), "time": time}
+    if age is not None:
+        stated["age"] = age
+    return stated

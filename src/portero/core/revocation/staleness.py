@@ -31,10 +31,11 @@ class Freshness:
         """A snapshot holds what there was when it was asked for, at the latest."""
         self.known_at = max(self.known_at, asked_at)
 
-    def heartbeat(self, *, time: float, arrived: float) -> None:
-        """A heartbeat was read at `arrived`; it was true at the server's `time`."""
+    def heartbeat(self, *, time: float, arrived: float, age: float = 0.0) -> None:
+        """A heartbeat was read at `arrived`; it was sent at the sender's `time`, who knew then what was true `age`
+        seconds earlier (a relay that has not heard of the server itself for a while)."""
         self._offset = min(self._offset, arrived - time)
-        self.known_at = max(self.known_at, time + self._offset)
+        self.known_at = max(self.known_at, time + self._offset - age)
 
     def age(self, monotonic: float) -> float:
         """Seconds since everything was known; infinite before the first snapshot."""

@@ -101,7 +101,7 @@ class Subscription:
         """Take in a snapshot's body; return what was new.
 
         Args:
-            body: JSON, `{"cursor", "time", "entries": [...]}`.
+            body: JSON, `{"cursor", "time", "entries": [...]}`, of a relay with the `age` of what it knows.
             asked_at: monotonic time before the request was sent.
             now: wall-clock second, for forgetting what is over.
 
@@ -113,11 +113,12 @@ class Subscription:
         entries = document.get("entries")
         if not isinstance(entries, list):
             raise NotAFeed("a snapshot without entries")
+        age = _age(document)
         revocations = [_revocation(entry) for entry in entries]
         self.revoked.prune(now)
         new = [revocation for revocation in revocations if self.revoked.add(revocation)]
         self._epoch, self._n = epoch, n
-        self.freshness.snapshot(asked_at=asked_at)
+        self.freshness.snapshot(asked_at=asked_at - age)
         self._went_well()
         return new
 
@@ -152,7 +153,7 @@ class Subscription:
             time = document.get("time")
             if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
                 raise NotAFeed("a heartbeat without its time")
-            self.freshness.heartbeat(time=float(time), arrived=arrived)
+            self.freshness.heartbeat(time=float(time), arrived=arrived, age=_age(document))
             self.revoked.prune(now)
         self._n = max(self._n, n)
         self._went_well()
@@ -197,6 +198,13 @@ def _cursor(value: Any) -> tuple[str, int]:
     if not epoch or not (n.isascii() and n.isdigit() and len(n) <= 18):
         raise NotAFeed("a cursor that is not <epoch>:<n>")
     return epoch, int(n)
+
+
+def _age(document: dict[str, Any]) -> float:
+    age = document.get("age", 0)
+    if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age < math.inf:
+        raise NotAFeed("an age that is no number of seconds")
+    return float(age)
 
 
 _KINDS = {kind.value: kind for kind in RevokedKind}

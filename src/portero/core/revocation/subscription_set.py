@@ -48,7 +48,7 @@ class RevokedSet:
         return kid in self._kids
 
     def add(self, revocation: Revocation) -> bool:
-        """Take in one revocation; a second time changes nothing. Answers whether it was new.
+        """Take in one revocation; a second time changes nothing. Answers whether it changed anything.
 
         A revocation of another issuer is not ours to believe and is left out.
         """
@@ -62,7 +62,7 @@ class RevokedSet:
         self._buckets.setdefault(revocation.until, []).append((named, revocation.value))
         if known_until is None:
             self.version += 1
-        return known_until is None
+        return True
 
     def prune(self, now: NumericDate) -> None:
         """Forget what ended before `now`: the last token it concerned has expired everywhere."""
