@@ -82,6 +82,12 @@ def test_openid_client_signs_out(world: World, ana: Person) -> None:
         assert stranger.until("api") == 401
 
 
+def test_openid_client_pushes_its_request(world: World, ana: Person) -> None:
+    """RFC 9126: it finds the endpoint in the metadata, and the browser carries a reference."""
+    with openid_client(world, par=True) as stranger:
+        assert stranger.until("claims", visit=visits(ana))["sub"] == "u-ana"
+
+
 @pytest.mark.parametrize("parameter", ["state", "iss"])
 def test_openid_client_refuses_a_tampered_answer(world: World, ana: Person, parameter: str) -> None:
     """RFC 6749 §10.12, RFC 9207 §2.4: what we send with every answer lets a client notice."""

@@ -63,6 +63,8 @@ class Config:
     browser_session_lifetime: timedelta = timedelta(hours=12)
     """How long the sign-in cookie opens new device sessions without the password."""
     code_lifetime: timedelta = timedelta(seconds=60)
+    pushed_request_lifetime: timedelta = timedelta(seconds=60)
+    """How long a pushed authorization request (RFC 9126) waits for its browser."""
     login_lifetime: timedelta = timedelta(minutes=15)
     """How long a sign-in page may stay open."""
     id_token_lifetime: timedelta = timedelta(minutes=5)
@@ -213,6 +215,7 @@ _RANGES = {
     "idle_lifetime": (10 * _SECOND, 400 * _DAY),
     "browser_session_lifetime": (10 * _SECOND, 400 * _DAY),
     "code_lifetime": (5 * _SECOND, 10 * _MINUTE),  # RFC 6749 §4.1.2: at most ten minutes
+    "pushed_request_lifetime": (5 * _SECOND, 10 * _MINUTE),
     "login_lifetime": (_MINUTE, _DAY),
     "id_token_lifetime": (5 * _SECOND, _DAY),
     "leeway": (0 * _SECOND, 5 * _MINUTE),

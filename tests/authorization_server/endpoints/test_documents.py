@@ -302,13 +302,25 @@ def test_two_tokens_in_one_request_are_400(server: BackChannel) -> None:
     assert (twice.status, joined.status) == (400, 400)
 
 
-def test_a_token_in_the_url_or_body_is_no_token(server: BackChannel) -> None:
-    """RFC 6750 §2.3: URLs end in logs."""
+def test_a_token_in_the_url_is_no_token(server: BackChannel) -> None:
+    """RFC 6750 §2.3: URLs end in logs. Only userinfo reads a form's (§2.2)."""
     token = server.signed_in()["access_token"]
     in_url = server.get(f"/userinfo?access_token={token}")
-    in_body = server.post("/userinfo", {"access_token": token})
+    posted = server.request("POST", f"/userinfo?access_token={token}")
+    feed = server.get(f"/revocations?access_token={token}")
 
-    assert (in_url.status, in_body.status) == (401, 401)
+    assert (in_url.status, posted.status, feed.status) == (401, 401, 401)
+
+
+def test_userinfo_takes_the_token_of_a_form(server: BackChannel) -> None:
+    """OIDC Core §5.3.1, RFC 6750 §2.2: in a POST's form; in form and header at once it is two tokens."""
+    token = server.signed_in()["access_token"]
+    seen = server.post("/userinfo", {"access_token": token})
+    twice = server.post("/userinfo", {"access_token": token}, authorization=f"Bearer {token}")
+    wrong = server.post("/userinfo", {"access_token": "x"})
+
+    assert (seen.status, seen.json["sub"]) == (200, "ana")
+    assert (twice.status, wrong.status) == (400, 401)
 
 
 @pytest.mark.attack(row=31)

@@ -19,12 +19,12 @@ from portero.authorization_server.sign_in.finish import (
     client_of,
 )
 from portero.authorization_server.sign_in.transactions import PendingAuthorization, begin
+from portero.core.digests import sha256_of
 from portero.core.errors import RequestError
 from portero.core.oauth.authorization import (
     AuthorizationRequest,
     Prompt,
     RedirectedError,
-    ResponseTarget,
     expecting,
     refused,
     registered_client,
@@ -35,16 +35,20 @@ from portero.core.oauth.authorization import (
     validate_authorization_request,
 )
 from portero.core.oauth.errors import invalid_request
-from portero.core.transitions import Client
+from portero.core.oauth.forms import Parameters
+from portero.core.oauth.pushed_authorization import from_record, pushed_secret, take_pushed
+from portero.core.transitions import Client, Decision, LoginKey, LoginTransaction
 from portero.core.types import Subject
 
 
 async def authorize(site: Site, visit: Visit) -> Response:
     """Serve `/authorize`."""
     try:
-        client = registered_client(await client_of(site, unverified_client_id(visit.parameters)))
-        target = response_target(visit.parameters, client=client)
-        request = await _with_hint(site, visit, _validated(visit, client=client, target=target))
+        parameters = await _parameters(site, visit)
+        client = registered_client(await client_of(site, unverified_client_id(parameters)))
+        target = response_target(parameters, client=client)
+        request = validate_authorization_request(parameters, client=client, target=target)
+        request = await _with_hint(site, parameters, request)
         if visit.method == "POST":
             return await _wait(site, visit, request)
         return await _answer(site, visit, request=request, client=client)
@@ -74,12 +78,22 @@ async def _wait(site: Site, visit: Visit, request: AuthorizationRequest) -> Resp
     return response
 
 
-def _validated(visit: Visit, *, client: Client, target: ResponseTarget) -> AuthorizationRequest:
-    return validate_authorization_request(visit.parameters, client=client, target=target)
+async def _parameters(site: Site, visit: Visit) -> Parameters:
+    """The request itself, or the one that was pushed before (RFC 9126 §4)."""
+    secret = pushed_secret(visit.parameters)
+    if secret is None:
+        return visit.parameters
+    client_id = unverified_client_id(visit.parameters)
+    key, now = LoginKey(sha256_of(secret)), site.context.now()
+
+    def decide(record: LoginTransaction | None) -> Decision[LoginTransaction | None]:
+        return take_pushed(record, key=key, client_id=client_id, now=now)
+
+    return from_record(await site.context.commit(key, decide, now=now))
 
 
-async def _with_hint(site: Site, visit: Visit, request: AuthorizationRequest) -> AuthorizationRequest:
-    hint = unverified_id_token_hint(visit.parameters)
+async def _with_hint(site: Site, parameters: Parameters, request: AuthorizationRequest) -> AuthorizationRequest:
+    hint = unverified_id_token_hint(parameters)
     if hint is None:
         return request
     # Another server may have signed it with a key that appeared since this one last looked.

@@ -14,12 +14,23 @@ from portero.authorization_server.endpoints.exchange import Endpoint
 from portero.authorization_server.endpoints.hub import Hub
 from portero.authorization_server.endpoints.introspect import IntrospectionEndpoint
 from portero.authorization_server.endpoints.jwks import jwks
+from portero.authorization_server.endpoints.pushed_authorization import PushedAuthorizationEndpoint
 from portero.authorization_server.endpoints.revocations import Revocations
 from portero.authorization_server.endpoints.revoke import RevocationEndpoint
 from portero.authorization_server.endpoints.status_lists import StatusLists
 from portero.authorization_server.endpoints.token import TokenEndpoint
 from portero.authorization_server.endpoints.userinfo import UserinfoEndpoint
-from portero.core.oauth.metadata import INTROSPECT, JWKS, REVOCATIONS, REVOKE, STATUS_LISTS, TOKEN, USERINFO, Endpoints
+from portero.core.oauth.metadata import (
+    INTROSPECT,
+    JWKS,
+    PAR,
+    REVOCATIONS,
+    REVOKE,
+    STATUS_LISTS,
+    TOKEN,
+    USERINFO,
+    Endpoints,
+)
 from portero.core.types import Issuer
 
 
@@ -30,6 +41,7 @@ def back_channel(context: Context, *, hub: Hub | None = None) -> list[Route]:
     paths = Endpoints.of(Issuer(context.config.issuer))
     token = TokenEndpoint(context, clients, bearers)
     feed = Revocations(context, bearers, hub or Hub(context.store, context.clock))
+    pushed = PushedAuthorizationEndpoint(context, clients)
     userinfo = UserinfoEndpoint(context, clients, bearers)
     applications = {
         paths.path(TOKEN): Endpoint(
@@ -40,6 +52,9 @@ def back_channel(context: Context, *, hub: Hub | None = None) -> list[Route]:
             clients=clients,
             audience=Audience.REGISTERED,
             refuse=refuse_client,
+        ),
+        paths.path(PAR): Endpoint(
+            {"POST": pushed.post}, clients=clients, audience=Audience.REGISTERED, refuse=pushed.refuse
         ),
         paths.path(INTROSPECT): Endpoint(
             {"POST": IntrospectionEndpoint(context, clients, bearers).post}, clients=clients, refuse=refuse_client

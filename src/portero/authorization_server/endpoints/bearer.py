@@ -1,8 +1,8 @@
 """Access tokens presented to the authorization server itself (userinfo, the feed), and whether a token was taken back.
 
-RFC 6750 §2.1: in the `Authorization` header only. A token of this server is believed while
-its signature, `typ`, `iss` and `exp` hold, nothing in the feed names it, and its client
-still stands.
+RFC 6750 §2.1: in the `Authorization` header; at userinfo also in a form (§2.2), never in a URL.
+A token of this server is believed while its signature, `typ`, `iss` and `exp` hold, nothing in
+the feed names it, and its client still stands.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from portero.authorization_server.endpoints.hub import PAGE, read_page
 from portero.authorization_server.endpoints.responses import Answer, refusal
 from portero.core.errors import RequestError
 from portero.core.oauth.errors import invalid_request, invalid_token
+from portero.core.oauth.forms import FORM_CONTENT_TYPE
 from portero.core.oauth.token import MAX_TOKEN_LENGTH
 from portero.core.revocation.subscription_set import RevokedSet
 from portero.core.tokens.access_token import TYP, unverified_header_of
@@ -111,8 +112,12 @@ class Bearers:
         self._clients = clients
         self._taken_back = TakenBack(context.store, context.clock, Issuer(context.config.issuer))
 
-    async def presented(self, request: Request) -> OwnAccessToken:
+    async def presented(self, request: Request, *, in_body: bool = False) -> OwnAccessToken:
         """Validate the token in the request's `Authorization` header.
+
+        Args:
+            in_body: a form's `access_token` will do as well (RFC 6750 §2.2), for the endpoint that OpenID Connect
+                has read it there.
 
         Does not check: audience and scope, which are the endpoint's.
 
@@ -121,8 +126,13 @@ class Bearers:
             Unavailable: the store cannot be read.
         """
         authorization = request.header(b"authorization")
+        token_in_body = _form_token(request) if in_body else None
         if authorization is None:
-            raise NoToken
+            if token_in_body is None:
+                raise NoToken
+            return await self.validated(token_in_body)
+        if token_in_body is not None:
+            raise invalid_request("two access tokens in one request")
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             # RFC 9449 §7.1: a DPoP-bound token comes with the DPoP scheme, which this endpoint does not take.
@@ -176,6 +186,13 @@ class Bearers:
         if client is None or not client.enabled:
             return True
         return await self._taken_back.names(claims, kid=kid, now=now, max_age=max_age)
+
+
+def _form_token(request: Request) -> str | None:
+    media_type = (request.header(b"content-type") or "").partition(";")[0].strip().lower()
+    if request.method != "POST" or media_type != FORM_CONTENT_TYPE:
+        return None
+    return request.form().get("access_token")
 
 
 def challenge(request: Request, error: RequestError) -> Answer:

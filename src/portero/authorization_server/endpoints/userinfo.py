@@ -1,4 +1,7 @@
-"""`GET` and `POST /userinfo` (OpenID Connect Core §5.3). The token comes in the `Authorization` header only."""
+"""`GET` and `POST /userinfo` (OpenID Connect Core §5.3). The token comes in the header, or in a form (§5.3.1).
+
+Never in the URL, which ends in logs.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class UserinfoEndpoint:
 
     async def answer(self, request: Request) -> Answer:
         """Serve a userinfo request."""
-        token = await self._bearers.presented(request)
+        token = await self._bearers.presented(request, in_body=True)
         # The scope is what makes a token good for here (OIDC Core §5.3: an access token obtained by an OpenID
         # authentication request); its audience are the services it was asked for beside that (decision 0043).
         if "openid" not in token.scope:

@@ -106,6 +106,9 @@ EN: Final[Mapping[str, str]] = {
     "error.unauthorized_client.title": "Unknown application",
     "error.unauthorized_client.body": "The application that sent you here is not registered with us, so we did not "
     "go on. Nothing happened to your account.",
+    "error.invalid_request_uri.title": "This link is used up",
+    "error.invalid_request_uri.body": "It works once and for a short time. Go back to the application and sign in from "
+    "there.",
     "error.sign_in_elsewhere.title": "This sign-in is not open here",
     "error.sign_in_elsewhere.body": "It began in another browser, it took too long, or your browser does not keep "
     "cookies for this site. Go back to the application and sign in from there.",
@@ -233,6 +236,9 @@ ES: Final[Mapping[str, str]] = {
     "error.unauthorized_client.title": "Aplicación desconocida",
     "error.unauthorized_client.body": "La aplicación que te mandó acá no está registrada, así que no seguimos. A tu "
     "cuenta no le pasó nada.",
+    "error.invalid_request_uri.title": "Este enlace ya se usó",
+    "error.invalid_request_uri.body": "Funciona una sola vez y por poco tiempo. Volvé a la aplicación e iniciá sesión "
+    "desde ahí.",
     "error.sign_in_elsewhere.title": "Este inicio de sesión no está abierto acá",
     "error.sign_in_elsewhere.body": "Empezó en otro navegador, tardó demasiado, o tu navegador no guarda cookies de "
     "este sitio. Volvé a la aplicación e iniciá sesión desde ahí.",

@@ -59,6 +59,10 @@ class Parameters:
         """Return every value of a repeatable parameter, in order, without duplicates."""
         return tuple(dict.fromkeys(self._values.get(name, ())))
 
+    def with_value(self, name: str, value: str) -> Parameters:
+        """Return the same parameters with this one value of `name`."""
+        return Parameters({**self._values, name: (value,)})
+
     def __contains__(self, name: object) -> bool:
         return name in self._values
 

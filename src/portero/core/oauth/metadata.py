@@ -60,6 +60,7 @@ TOKEN = "token"
 REVOKE = "revoke"
 INTROSPECT = "introspect"
 USERINFO = "userinfo"
+PAR = "par"
 JWKS = "jwks"
 END_SESSION = "end_session"
 REVOCATIONS = "revocations"
@@ -103,6 +104,7 @@ def server_metadata(
         "userinfo_endpoint": endpoints.url(USERINFO),
         "revocation_endpoint": endpoints.url(REVOKE),
         "introspection_endpoint": endpoints.url(INTROSPECT),
+        "pushed_authorization_request_endpoint": endpoints.url(PAR),
         "end_session_endpoint": endpoints.url(END_SESSION),
         "scopes_supported": list(scopes),
         "response_types_supported": ["code"],
