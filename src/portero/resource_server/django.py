@@ -37,6 +37,7 @@ from portero.core.policy.refusal import Refusal
 from portero.core.policy.requirement import Requirement
 from portero.resource_server import wsgi
 from portero.resource_server.guard import Guard
+from portero.resource_server.received import ReceivedToken
 from portero.resource_server.required import Required
 from portero.resource_server.sender import Presented
 from portero.resource_server.trust import KeysWanted
@@ -54,6 +55,15 @@ def principal_of(request: HttpRequest) -> Principal:
         LookupError: no Guard admitted this request. A programming error, never the caller's.
     """
     return wsgi.principal_of(request.META)
+
+
+def received_token(request: HttpRequest) -> ReceivedToken:
+    """Return the token of a request that was admitted, to call the next service in its caller's name.
+
+    Raises:
+        LookupError: no Guard admitted this request.
+    """
+    return wsgi.received_token(request.META)
 
 
 def requires(guard: Guard, **what: Unpack[Required]) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -24,7 +24,9 @@ from werkzeug.local import LocalProxy
 
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
+from portero.resource_server import wsgi
 from portero.resource_server.guard import Guard
+from portero.resource_server.received import ReceivedToken
 from portero.resource_server.required import Required
 from portero.resource_server.wsgi import admit_environ, answer_without_token, headers_to_add, principal_of
 
@@ -33,6 +35,15 @@ R = TypeVar("R")
 
 current_principal: Principal = LocalProxy(lambda: principal_of(request.environ))  # type: ignore[assignment] # a proxy of it
 """The caller of the request being handled."""
+
+
+def received_token() -> ReceivedToken:
+    """Return the present request's token, to call the next service in its caller's name.
+
+    Raises:
+        LookupError: no Guard admitted this request.
+    """
+    return wsgi.received_token(request.environ)
 
 
 class RefusedRequest(HTTPException):

@@ -28,13 +28,16 @@ from portero.core.policy.credentials import token_of
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import EXPIRED, Case, Refusal
 from portero.core.policy.requirement import Requirement
+from portero.core.types import Secret
 from portero.resource_server.guard import Guard
-from portero.resource_server.sender import NONCE, Presented, RequestSeen
+from portero.resource_server.received import ReceivedToken
+from portero.resource_server.sender import NONCE, TOKEN, Presented, RequestSeen
 
 CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 """Status codes by number."""
 NOT_NAMED = Refusal(Case.NOT_PERMITTED, "The caller may not do this.", detail="the method is not named")
 principal_variable: ContextVar[Principal] = ContextVar("portero.principal")
+token_variable: ContextVar[Secret[str]] = ContextVar("portero.token")
 
 
 def current_principal() -> Principal:
@@ -47,6 +50,15 @@ def current_principal() -> Principal:
         return principal_variable.get()
     except LookupError:
         raise LookupError("no Guard admitted this RPC: is the method guarded?") from None
+
+
+def received_token() -> ReceivedToken:
+    """Return the token of the RPC that is being handled, to call the next service in its caller's name.
+
+    Raises:
+        LookupError: no Guard admitted it.
+    """
+    return ReceivedToken(token_variable.get(), current_principal())
 
 
 class Methods:
@@ -155,6 +167,7 @@ class _Admission:
         outcome = self._outcome(context)
         if isinstance(outcome, Refusal):
             self.abort(context, outcome)
+        token_variable.set(self._memo[TOKEN])
         if NONCE in self._memo:
             context.set_trailing_metadata((("dpop-nonce", self._memo[NONCE]),))
         return outcome

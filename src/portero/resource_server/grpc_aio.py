@@ -19,6 +19,7 @@ import grpc.aio
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
 from portero.core.policy.requirement import Requirement
+from portero.core.types import Secret
 from portero.resource_server.grpc import (
     CODES,
     NOT_NAMED,
@@ -26,11 +27,13 @@ from portero.resource_server.grpc import (
     current_principal,
     presented_in,
     principal_variable,
+    received_token,
     token_of_metadata,
+    token_variable,
 )
 from portero.resource_server.guard import Guard
 
-__all__ = ["GuardInterceptor", "current_principal"]
+__all__ = ["GuardInterceptor", "current_principal", "received_token"]
 
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
@@ -76,6 +79,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc
         presented = presented_in(self._guard, details, requirement, memo={})
         if isinstance(presented, Refusal):
             return presented
+        token_variable.set(Secret(presented.token.decode("latin-1")))
         return await self._guard.check(presented.token, requirement, presented.sender)
 
     def _refusal(self, refusal: Refusal) -> Any:

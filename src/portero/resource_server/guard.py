@@ -51,12 +51,20 @@ from portero.core.tokens.access_token import (
     unverified_issuer_of,
 )
 from portero.core.tokens.assertion import assertion_rules, unverified_original_issuer_of
-from portero.core.types import ClientId, Issuer, Jti, Kid, NumericDate, Sid, Subject
+from portero.core.types import ClientId, Issuer, Jti, Kid, NumericDate, Secret, Sid, Subject
 from portero.ports import Clock
 from portero.resource_server.issuers import FeedStart, OfGuard, RevocationFeed, TrustedGateway, TrustedIssuer
 from portero.resource_server.open_connections import OpenConnection, OpenConnections, WhenOver
 from portero.resource_server.required import Required, requirement_of
-from portero.resource_server.sender import NO_PROOF, DpopPolicy, Presented, RequestSeen, Sender, SenderConstraint
+from portero.resource_server.sender import (
+    NO_PROOF,
+    TOKEN,
+    DpopPolicy,
+    Presented,
+    RequestSeen,
+    Sender,
+    SenderConstraint,
+)
 from portero.resource_server.sides import LoopSide, ThreadSide
 from portero.resource_server.trust import KeysWanted, Trust
 from portero.resource_server.verified_tokens import CachedToken, VerifiedTokens
@@ -470,6 +478,7 @@ class Guard:
         token = self.or_cookie(in_header, request.header, requirement, websocket=websocket)
         if not isinstance(token, bytes):
             return token
+        request.memo[TOKEN] = Secret(token.decode("latin-1"))
         return Presented(token, self.senders.sender_of(request, by_dpop=by_dpop))
 
     def or_cookie(

@@ -28,6 +28,8 @@ SENDER = "portero.sender"
 """Where a request keeps its `Sender`, so that a second check of the same request sees no replay."""
 NONCE = "portero.dpop_nonce"
 """Where a request keeps the nonce its answer shall bring."""
+TOKEN = "portero.token"
+"""Where a request keeps its token as a `Secret`, for calls in its caller's name."""
 _SHORTEST_NONCE_KEY = 32
 
 

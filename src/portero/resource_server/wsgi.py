@@ -19,7 +19,8 @@ from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import NO_TOKEN, Refusal
 from portero.core.policy.requirement import Requirement
 from portero.resource_server.guard import Guard
-from portero.resource_server.sender import NONCE, Presented, RequestSeen, raw_path_of
+from portero.resource_server.received import ReceivedToken
+from portero.resource_server.sender import NONCE, TOKEN, Presented, RequestSeen, raw_path_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,6 +41,15 @@ def principal_of(environ: WSGIEnvironment) -> Principal:
     if not isinstance(principal, Principal):
         raise LookupError("no Guard admitted this request: is the route guarded?")
     return principal
+
+
+def received_token(environ: WSGIEnvironment) -> ReceivedToken:
+    """Return the token of a request that was admitted, to call the next service in its caller's name.
+
+    Raises:
+        LookupError: no Guard admitted this request.
+    """
+    return ReceivedToken(environ[TOKEN], principal_of(environ))
 
 
 def presented_in(guard: Guard, environ: WSGIEnvironment, requirement: Requirement) -> Presented | Refusal:

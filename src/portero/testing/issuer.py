@@ -11,6 +11,7 @@ Guard directly:
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from portero.core.jose.jwk import PrivateKey
@@ -80,6 +81,12 @@ class InMemoryIssuer:
             self.entries.append(entry)
             self.changed.notify_all()
         return entry
+
+    def took_back(self, claims: Mapping[str, Any]) -> bool:
+        """Whether the feed names a token's session, the token itself, or its client."""
+        with self.changed:
+            named = {(entry.revocation.kind.value, entry.revocation.value) for entry in self.entries}
+        return any((kind, claims.get(kind)) in named for kind in ("sid", "jti", "client_id"))
 
     def restore(self, epoch: str, *, entries: int = 0) -> None:
         """Be a database restored from a backup: another epoch, and only the first `entries`."""

@@ -4,8 +4,8 @@
         guard = Guard(issuers=[server.url], audience=AUDIENCE, revocation=server.feed())
         server.behave(Behaviour.FAIL, path="/jwks")
 
-Serves discovery, the JWK Set, the token endpoint and the revocation feed, in a thread, until
-closed. Counts what it is asked.
+Serves discovery, the JWK Set, the token endpoint (client credentials, token exchange) and the
+revocation feed, in a thread, until closed. Counts what it is asked.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import base64
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from portero.adapters.system import SystemClock
+from portero.core.jose.jws import unverified_payload
 from portero.core.types import Secret
 from portero.ports import Clock
 from portero.testing.issuer import InMemoryIssuer
@@ -60,6 +61,8 @@ class JwksServer:
         self.issuer = issuer or InMemoryIssuer(audience=audience, clock=self.clock)
         self.asked: Counter[str] = Counter()
         """Path → how often it was asked."""
+        self.exchanges = 0
+        """How many token exchanges were asked for."""
         self.heartbeat = heartbeat
         """Seconds between the feed's heartbeats; a real server's is 1."""
         self.redirect_to = "/elsewhere"
@@ -198,14 +201,34 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, self.owner.issuer.jwk_set())
 
     def _token(self) -> None:
-        form = self.rfile.read(int(self.headers.get("content-length", "0")))
+        form = dict(parse_qsl(self.rfile.read(int(self.headers.get("content-length", "0"))).decode()))
         expected = "Basic " + base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
         if self.headers.get("authorization") != expected:
             self._answer(401, b'{"error":"invalid_client"}')
-        elif parse_qs(form.decode()).get("grant_type") != ["client_credentials"]:
-            self._answer(400, b'{"error":"unsupported_grant_type"}')
-        else:
+        elif form.get("grant_type") == "client_credentials":
             self._answer(200, b'{"access_token":"feed-token","token_type":"Bearer","expires_in":300}')
+        elif form.get("grant_type") == "urn:ietf:params:oauth:grant-type:token-exchange":
+            self._exchange(form)
+        else:
+            self._answer(400, b'{"error":"unsupported_grant_type"}')
+
+    def _exchange(self, form: Mapping[str, str]) -> None:
+        issuer = self.owner.issuer
+        self.owner.exchanges += 1
+        subject = json.loads(unverified_payload(form["subject_token"]))
+        if subject["exp"] <= issuer.clock.now() or issuer.took_back(subject):
+            self._answer(400, b'{"error":"invalid_request","error_description":"the subject token is over"}')
+            return
+        changes = {name: subject.get(name) for name in ("sub", "sid", "auth_time", "acr", "amr", "roles", "exp")}
+        scope = form.get("scope", subject.get("scope"))
+        token = issuer.mint(**changes, aud=form["resource"], scope=scope, client_id=CLIENT_ID, act={"sub": CLIENT_ID})
+        answer = {
+            "access_token": token,
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "token_type": "Bearer",
+            "expires_in": int(subject["exp"] - issuer.clock.now()),
+        }
+        self._answer(200, json.dumps(answer).encode())
 
     def _snapshot(self) -> None:
         if self._may_read():

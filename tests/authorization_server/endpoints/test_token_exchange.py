@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from portero.adapters.fetch.client_credentials import ServiceToken
+from portero.adapters.fetch.requests import Fetched
+from portero.adapters.fetch.token_exchange import ExchangeRefused, exchange_token
 from portero.core.digests import sha256_of
 from portero.core.transitions import Client, ClientKey
 from portero.core.types import ClientId, Secret
@@ -161,3 +164,32 @@ def test_a_client_that_is_not_registered_for_it_may_not(shop: BackChannel) -> No
     seen = exchange(shop, shop.signed_in()["access_token"], client=GUARD)
 
     assert (seen.status, seen.json["error"]) == (400, "unauthorized_client")
+
+
+def test_a_services_helper_and_this_server_understand_each_other(shop: BackChannel) -> None:
+    """What `resource_server.calling` sends is what this endpoint reads, and the other way round."""
+    subject = shop.signed_in()["access_token"]
+
+    def asked(subject_token: str) -> ServiceToken:
+        conversation = exchange_token(
+            token_endpoint="https://as.example/token",
+            client_id=ORDERS.client_id,
+            client_secret=Secret(SECRET),
+            subject_token=Secret(subject_token),
+            resource=SHIPPING,
+            scope="orders:read",
+        )
+        request = next(conversation)
+        assert request.form is not None
+        seen = shop.post("/token", dict(request.form), authorization=request.headers["authorization"])
+        with pytest.raises(StopIteration) as end:
+            conversation.send(Fetched(seen.status, {}, seen.body))
+        answer: ServiceToken = end.value.value
+        return answer
+
+    exchanged = asked(subject)
+    assert claims_of(exchanged.token.reveal())["aud"] == SHIPPING
+    assert 0 < exchanged.expires_in <= 400
+    with pytest.raises(ExchangeRefused) as refused:
+        asked("no token")
+    assert refused.value.error == "invalid_request"

@@ -21,6 +21,12 @@ class ServiceToken:
     expires_in: float
 
 
+def basic_credentials(client_id: str, client_secret: Secret[str]) -> str:
+    """The `Authorization` value of `client_secret_basic` (RFC 6749 §2.3.1)."""
+    credentials = f"{quote_plus(client_id)}:{quote_plus(client_secret.reveal())}"
+    return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
 def obtain_service_token(
     *, token_endpoint: str, client_id: str, client_secret: Secret[str], scope: str, resource: str
 ) -> Conversation[ServiceToken]:
@@ -37,10 +43,9 @@ def obtain_service_token(
         Unavailable: refused or not understood. A refusal is the operator's to mend, and until
             then the feed is not there: for a caller that is the same.
     """
-    credentials = f"{quote_plus(client_id)}:{quote_plus(client_secret.reveal())}"
     answer = yield FetchRequest(
         token_endpoint,
-        headers={"authorization": "Basic " + base64.b64encode(credentials.encode()).decode()},
+        headers={"authorization": basic_credentials(client_id, client_secret)},
         form={"grant_type": "client_credentials", "scope": scope, "resource": resource},
     )
     try:
