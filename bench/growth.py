@@ -1,18 +1,18 @@
-"""The cost of a refresh as the store grows: `make bench NAME=refresh GROWTH=1`.
+"""The cost of a refresh as the store grows: the second half of `make bench NAME=refresh`.
 
 The same load on the same server, with ten thousand sessions in the store and then ten and a hundred times as many
-(a thousand times with `SESSIONS=10000000`, on tens of gigabytes of disk). Every refresh is of another session, drawn
-from the whole store. Rows are full-grown copies of a real session (`bench.crowd`).
+(a thousand times with `SESSIONS=10000000`, on tens of gigabytes of disk and for a quarter of an hour). Every refresh is
+of another session, drawn from the whole store. Rows are full-grown copies of a real session (`bench.crowd`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ import uvloop
 
 from bench.load import drive
 from bench.processes import family_of
-from bench.refresh import Measured, measured
-from bench.report import RESULTS, last_line, machine, median
+from bench.report import median
+from bench.rounds import Measured, measured
 from bench.servers import Portero
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
-LARGEST = int(os.environ.get("SESSIONS", "1000000"))
+DEFAULT = 1_000_000
+LARGEST = int(os.environ.get("SESSIONS") or DEFAULT)
 DRAWN = 60_000
 """Sessions that may be asked for in one run: more than are refreshed, so each one once."""
 WARM_SECONDS, SECONDS, ROUNDS = 1.5, 2.0, 3
@@ -34,8 +35,24 @@ BYTES_A_SESSION = 6_000
 AIM = 1.5
 
 
-def growth(folder: Path) -> None:
-    """Measure SQLite, and PostgreSQL where it can be started; write the rows into the results of `refresh`."""
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What was found."""
+
+    figures: dict[str, list[dict[str, Any]]]
+    """By database: a row a size."""
+    ratios: dict[str, float]
+    """By database: CPU of a refresh in the largest store over that in the smallest."""
+    table: list[dict[str, str]]
+
+    @property
+    def met(self) -> bool:
+        return max(self.ratios.values()) <= AIM
+
+
+def growth(folder: Path) -> Growth:
+    """Measure SQLite, and PostgreSQL where it can be started."""
+    folder.mkdir()
     sizes = [size for size in SIZES if size <= LARGEST]
     free = shutil.disk_usage(folder).free
     if sizes[-1] * BYTES_A_SESSION * 2 > free:
@@ -52,7 +69,7 @@ def growth(folder: Path) -> None:
             portero = Portero(server.create_database("growth"), folder / "postgresql")
             postmaster = int((server.folder / "data/postmaster.pid").read_text().split()[0])
             figures["PostgreSQL"] = _grown(portero, sizes, database=postmaster)
-    _report(figures)
+    return _compared(figures)
 
 
 def _grown(portero: Portero, sizes: list[int], *, database: int | None) -> list[dict[str, Any]]:
@@ -83,7 +100,7 @@ def _figures(rounds: list[Measured]) -> dict[str, float]:
     }
 
 
-def _report(figures: dict[str, list[dict[str, Any]]]) -> None:
+def _compared(figures: dict[str, list[dict[str, Any]]]) -> Growth:
     table: list[dict[str, str]] = []
     ratios: dict[str, float] = {}
     for name, rows in figures.items():
@@ -96,13 +113,7 @@ def _report(figures: dict[str, list[dict[str, Any]]]) -> None:
                 "measured": f"{first['cpu_us_per_refresh']:.0f} → {last['cpu_us_per_refresh']:.0f} µs of CPU"
                 f"{with_database}: {ratios[name]} ×; {first['rate']} → {last['rate']}/s",
                 "aim": f"≤ {AIM} ×",
-                "with": f" GROWTH=1 SESSIONS={LARGEST}",
+                "with": "" if LARGEST == DEFAULT else f" SESSIONS={LARGEST}",
             }
         )
-    path = RESULTS / "refresh.json"
-    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"machine": machine()}
-    old = [row for row in kept.get("table", []) if not row["what"].startswith("cost of a refresh on ")]
-    kept |= {"table": old + table, "growth": {"machine": machine(), "figures": figures, "table": table}}
-    path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
-    worst = max(ratios.values())
-    last_line("refresh growth", {"cpu_ratio": worst, "sessions": LARGEST}, aim=AIM, met=worst <= AIM)
+    return Growth(figures, ratios, table)

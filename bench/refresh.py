@@ -6,8 +6,7 @@ server process has one core to itself; PostgreSQL's own processes and the load g
 new process with new tokens in every round, warmed up on other tokens: its own adapter slows down as chains grow.
 Ratios are taken within a round, so that a machine that is busy for a while weighs on both sides.
 
-`GROWTH=1` measures the cost of a refresh as the store grows instead (`bench.growth`). Its figures are kept in the same
-file, and the last line says `met` only where they too were measured and hold.
+Then the cost of a refresh as the store grows (`bench.growth`).
 """
 
 from __future__ import annotations
@@ -26,10 +25,12 @@ from typing import Any
 import psycopg
 import uvloop
 
-from bench.load import Outcome, drive
+from bench.growth import Growth, growth
+from bench.load import drive
 from bench.plot import bars
-from bench.processes import Cost, cost_of, family_of, machine_busy
+from bench.processes import family_of
 from bench.report import RESULTS, last_line, median, versions, write_json
+from bench.rounds import Measured, measured
 from bench.servers import CHAINS, LOAD_CORE, Chain, Portero, Running, install_peer, oidc_provider
 
 SESSIONS = 10_000
@@ -38,31 +39,6 @@ ROUNDS = int(os.environ.get("ROUNDS", "7"))
 AIM_SQLITE, AIM_POSTGRESQL = 2.5, 1.5
 SQLITE, POSTGRESQL = "Portero, SQLite, every refresh on disk", "Portero, PostgreSQL, every refresh on disk"
 PEER, LEAN = "oidc-provider, its in-memory adapter", "oidc-provider, a bare map of ours as adapter"
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One round of one contender."""
-
-    outcome: Outcome
-    server: Cost
-    database: Cost
-    """Of PostgreSQL's processes; nothing elsewhere."""
-    others: float
-    """Cores kept busy by whatever else ran on the machine."""
-
-    @property
-    def done(self) -> int:
-        return max(1, len(self.outcome.latencies))
-
-    @property
-    def rate(self) -> float:
-        return self.outcome.rate
-
-    @property
-    def cpu_us(self) -> float:
-        """Microseconds of CPU a refresh, of the server process."""
-        return 1e6 * self.server.cpu / self.done
 
 
 @dataclass(slots=True)
@@ -84,16 +60,6 @@ class Contender:
             else:
                 chains = self.chains
             self.rounds.append(measured(server, chains, database=self.database(), seconds=SECONDS))
-
-
-def measured(server: Running, chains: list[Chain], *, database: list[int], seconds: float) -> Measured:
-    """Drive for so many seconds and count what it cost."""
-    began = cost_of(server.pids), cost_of(database), machine_busy()
-    outcome = uvloop.run(drive(server.port, chains, seconds=seconds))
-    its_cost, of_database = cost_of(server.pids) - began[0], cost_of(database) - began[1]
-    ours = its_cost.cpu + of_database.cpu + outcome.generator_busy * outcome.seconds
-    others = max(0.0, machine_busy() - began[2] - ours) / outcome.seconds
-    return Measured(outcome, its_cost, of_database, others)
 
 
 def summary(contender: Contender) -> dict[str, Any]:
@@ -136,16 +102,12 @@ def main() -> None:
     # Not /tmp: that may be memory, and durable means on a disk.
     folder = Path(tempfile.mkdtemp(prefix="portero-bench-", dir="/var/tmp"))
     try:
-        if os.environ.get("GROWTH"):
-            from bench.growth import growth
-
-            growth(folder)
-            return
         contenders, missing, rows = alternate(folder)
+        grown = growth(folder / "grown")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.sched_setaffinity(0, cores)
-    report(contenders, missing, rows)
+    report(contenders, missing, rows, grown)
 
 
 def alternate(folder: Path) -> tuple[list[Contender], list[str], dict[str, float]]:
@@ -210,7 +172,7 @@ def postgresql_counts(url: str) -> dict[str, int]:
     return dict(zip(("rows_written", "transactions", "wal_bytes"), map(int, counts), strict=True))
 
 
-def report(contenders: list[Contender], missing: list[str], rows: dict[str, float]) -> None:
+def report(contenders: list[Contender], missing: list[str], rows: dict[str, float], grown: Growth) -> None:
     by_name = {one.name: one for one in contenders}
     figures = {one.name: summary(one) for one in contenders}
     figures.get(POSTGRESQL, {}).update(rows)
@@ -239,15 +201,13 @@ def report(contenders: list[Contender], missing: list[str], rows: dict[str, floa
                 measured_text += f"; {ratio['rate']} × {called}"
         measured_text += f"; p99 {figure['p99_ms']} ms at {CHAINS} at once"
         table.append({"what": what, "measured": measured_text, "aim": f"≥ {aim} × oidc-provider in memory"})
-    kept = json.loads(path.read_text()) if (path := RESULTS / "refresh.json").exists() else {}
-    growth_table = kept.get("growth", {}).get("table", [])
     write_json(
         "refresh",
         {
             "versions": versions("portero", "uvicorn", "uvloop", "cryptography", "psycopg"),
             "sessions": SESSIONS, "connections": CHAINS, "rounds": ROUNDS, "seconds": SECONDS,
-            "contenders": figures, "ratios": ratios, "missing": missing, "table": table + growth_table,
-            "growth": kept.get("growth", {}),
+            "contenders": figures, "ratios": ratios, "missing": missing, "table": table + grown.table,
+            "growth": {"ratios": grown.ratios, "figures": grown.figures},
         },
     )  # fmt: skip
     bars(
@@ -259,14 +219,15 @@ def report(contenders: list[Contender], missing: list[str], rows: dict[str, floa
     )
     sqlite = ratios.get(f"{SQLITE} ÷ {PEER}", {}).get("rate")
     postgresql = ratios.get(f"{POSTGRESQL} ÷ {PEER}", {}).get("rate")
-    met = None if sqlite is None else sqlite >= AIM_SQLITE and (postgresql is None or postgresql >= AIM_POSTGRESQL)
+    reached = sqlite is not None and postgresql is not None and sqlite >= AIM_SQLITE and postgresql >= AIM_POSTGRESQL
     last_line(
         "refresh",
         {"rate_over_oidc_provider": sqlite if sqlite is not None else "missing",
          "postgresql_over_oidc_provider": postgresql if postgresql is not None else "missing",
+         "growth": max(grown.ratios.values()),
          "rate": figures[SQLITE]["rate"], "p99_ms": figures[SQLITE]["p99_ms"]},
         aim=AIM_SQLITE,
-        met=met,
+        met=reached and grown.met,
     )  # fmt: skip
 
 

@@ -52,14 +52,14 @@ def write_json(name: str, results: Mapping[str, Any]) -> Path:
 
 
 def last_line(name: str, figures: Mapping[str, object], *, aim: float | None = None, met: bool | None = None) -> str:
-    """Print and return the last line: `NAME key=value … aim=A met|short|missing`, floats with two digits.
+    """Print and return the last line: `NAME key=value … aim=A met|short`, floats with two digits.
 
     Args:
-        met: whether the first figure meets the aim; `None` when it could not be measured.
+        met: whether every aim of the benchmark holds; `None` (a figure could not be measured) is not met.
     """
     words = [name, *(f"{key}={_text(value)}" for key, value in figures.items())]
     if aim is not None:
-        words += [f"aim={aim:g}", "missing" if met is None else "met" if met else "short"]
+        words += [f"aim={aim:g}", "met" if met else "short"]
     line = " ".join(words)
     print(line)
     return line
