@@ -32,7 +32,7 @@ from portero.adapters.telemetry.counters import CONTENT_TYPE, Counters
 from portero.adapters.telemetry.json_log import LogTelemetry
 from portero.authorization_server.api.gate import api_routes
 from portero.authorization_server.config import MEMORY, Config, check_config, is_loopback
-from portero.authorization_server.context import Context
+from portero.authorization_server.context import ClientDocuments, Context, KeyRing
 from portero.authorization_server.delivery import Courier
 from portero.authorization_server.edge import Edge
 from portero.authorization_server.endpoints import routes
@@ -47,6 +47,7 @@ from portero.authorization_server.pages.site import Site, site_of
 from portero.authorization_server.sign_in.address import client_address
 from portero.core.errors import Unavailable
 from portero.core.logout.receivers import Network
+from portero.core.oauth.client_document import MAX_BYTES
 from portero.core.revocation.epoch import restored_at_of
 from portero.core.sessions.rules import check_client_policy
 from portero.core.transitions import ClientsKey, FeedKey, SigningKeysKey, SigningKeyStatus
@@ -70,20 +71,33 @@ async def open_context(config: Config, *, clock: Clock | None = None, random: Ra
         for client in await store.read(ClientsKey()):
             check_client_policy(client)
         secrets = await _open_secrets(config, store, random=random)
+        key_ring = await open_key_ring(config, store=store, secrets=secrets, clock=clock, random=random)
         return Context(
             config=config,
             store=store,
             clock=clock,
             random=random,
-            key_ring=await open_key_ring(config, store=store, secrets=secrets, clock=clock, random=random),
+            key_ring=key_ring,
             tag_keys=secrets.tag_keys,
             passwords=Argon2PasswordHasher(),
             telemetry=LogTelemetry(Counters()),
+            client_documents=_client_documents(config, clock, key_ring),
             restored_at=restored_at_of((await store.read(FeedKey(0, NumericDate(int(clock.now())), limit=1))).epoch),
         )
     except BaseException:
         await store.aclose()
         raise
+
+
+def _client_documents(config: Config, clock: Clock, key_ring: KeyRing) -> ClientDocuments | None:
+    if not config.client_metadata_hosts:
+        return None
+    # Few servers read documents; the others do not pay for an HTTP client.
+    from portero.adapters.fetch.judged import JudgedFetcher
+    from portero.authorization_server.client_documents import FetchedDocuments
+
+    fetcher = JudgedFetcher(networks=delivery_networks(config), max_bytes=MAX_BYTES)
+    return FetchedDocuments(config, clock, fetcher, algorithms=key_ring.algorithms)
 
 
 async def _open_secrets(config: Config, store: Store, *, random: Random) -> Secrets:

@@ -72,6 +72,16 @@ class Config:
     """Clock leeway of every verifier of the fleet; revocations are kept that much longer."""
     scopes: tuple[str, ...] = ("openid", "profile", "email", "offline_access", "revocations:read")
     """Scopes this server announces, beside those of its clients."""
+    dynamic_registration: bool = False
+    """Let clients register themselves at `/register` (RFC 7591), with an initial access token: one of a client for
+    itself with the scope `clients:register`."""
+    client_metadata_hosts: tuple[str, ...] = ()
+    """Hosts whose URLs are client ids that nobody registered: what the client is, is read from a document there
+    (client id metadata documents). `*`: any public host. Empty: none."""
+    registration_scopes: tuple[str, ...] = ("openid", "profile", "email", "offline_access")
+    """Scopes that clients may have that registered themselves, or are known by a document of theirs."""
+    registration_audiences: tuple[str, ...] = ()
+    """Services that the access tokens of those clients may be for. Empty: this server's userinfo alone."""
     token_limit_invented: str = "60/1m"
     """Failures at the token endpoint an address may have of each kind (credential, proof, code, refresh token) before
     its further failures are answered 429. What is authentic is served from there as ever. `off`: no limit."""
@@ -186,6 +196,16 @@ def check_config(config: Config) -> None:
     for name in ("token_limit_invented", "token_limit_refused", "token_limit_session", "token_limit_client"):
         _check(is_rate(getattr(config, name)), name, getattr(config, name), A_RATE)
     _check("openid" in config.scopes, "scopes", list(config.scopes), "'openid' must be among them (OIDC Core §3.1.2.1)")
+    for scope in config.registration_scopes:
+        _check(
+            _SCOPE.fullmatch(scope) is not None and scope not in _OWN_SCOPES,
+            "registration_scopes",
+            scope,
+            f"a scope of services; {', '.join(sorted(_OWN_SCOPES))} are for clients that an operator registers",
+        )
+    for host in config.client_metadata_hosts:
+        expected = "a host name such as 'app.example', or '*' for any"
+        _check(host == "*" or _HOST.fullmatch(host) is not None, "client_metadata_hosts", host, expected)
     for scope in config.scopes:
         _check(_SCOPE.fullmatch(scope) is not None, "scopes", scope, "a scope is printable ASCII (RFC 6749 §3.3)")
     _check(
@@ -206,6 +226,9 @@ LANGUAGES = ("en", "es")
 
 # RFC 6749 §3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+_OWN_SCOPES = frozenset({"account", "operator", "revocations:read", "clients:register"})
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 _SECOND, _MINUTE, _HOUR, _DAY = (timedelta(seconds=n) for n in (1, 60, 3600, 86400))
 _RANGES = {

@@ -13,8 +13,8 @@ from portero.authorization_server.config import Config
 from portero.core.digests import sha256_of
 from portero.core.events import Event
 from portero.core.revocation.cause import caused_at
-from portero.core.transitions import Decision, Key
-from portero.core.types import Digest, NumericDate, Secret
+from portero.core.transitions import Client, ClientKey, Decision, Key
+from portero.core.types import ClientId, Digest, NumericDate, Secret
 from portero.ports import Clock, PasswordHasher, Random, Store
 
 A = TypeVar("A")
@@ -68,6 +68,39 @@ class Telemetry(Protocol):
     def record(self, events: Iterable[Event]) -> None: ...
 
 
+class ClientDocuments(Protocol):
+    """Clients that nobody registered: their id is a URL, and a document there says what they are."""
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The browser origins of those that were seen lately."""
+        ...
+
+    def concerns(self, client_id: ClientId) -> bool:
+        """Say whether this is a client id of that kind."""
+        ...
+
+    async def get(self, client_id: ClientId) -> Client | None:
+        """Return the client, or None where its document is not one.
+
+        Raises:
+            Unavailable: the document cannot be had now.
+        """
+        ...
+
+
+async def find_client(store: Store, documents: ClientDocuments | None, client_id: ClientId) -> Client | None:
+    """Look a client up: as an operator registered it, else as its document says.
+
+    Raises:
+        Unavailable: the store or the document cannot be reached.
+    """
+    client = (await store.read(ClientKey(client_id))).client
+    if client is None and documents is not None and documents.concerns(client_id):
+        return await documents.get(client_id)
+    return client
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The composition root's result."""
@@ -80,6 +113,8 @@ class Context:
     tag_keys: TagKeys
     passwords: PasswordHasher
     telemetry: Telemetry
+    client_documents: ClientDocuments | None = None
+    """Clients that nobody registered, where the settings allow them."""
     restored_at: NumericDate | None = None
     """When a restore of the database was last declared (`portero restore`); None: never."""
 

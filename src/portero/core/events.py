@@ -6,7 +6,7 @@ An `Event` carries identifiers and reasons, never a token, code, secret or key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from portero.core.quick import quick
@@ -52,3 +52,7 @@ class Event:
     client_id: ClientId | None = None
     sid: Sid | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+
+    def with_fields(self, more: Mapping[str, str]) -> Event:
+        """Return the event with more said of it."""
+        return replace(self, fields={**self.fields, **more})

@@ -116,10 +116,19 @@ def check_client(client: Client) -> None:
     Raises:
         ConfigurationError: names the client and the field, its value and what it may be.
     """
-    where = f"clients.{client.client_id}"
     if _CLIENT_ID.fullmatch(client.client_id) is None:
         expected = "it must be 1 to 64 letters, digits, '.', '_', '~' or '-', the first a letter or digit"
         raise ConfigurationError("client_id", client.client_id, expected)
+    check_client_metadata(client)
+
+
+def check_client_metadata(client: Client) -> None:
+    """Refuse metadata that would be unsafe or of no use, whatever the client is called.
+
+    Raises:
+        ConfigurationError: names the client and the field, its value and what it may be.
+    """
+    where = f"clients.{client.client_id}"
     check_client_policy(client)
     for grant_type in client.grant_types:
         if grant_type not in GRANT_TYPES:

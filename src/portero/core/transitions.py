@@ -258,6 +258,15 @@ class Decision(Generic[R_co]):
     events: tuple[Event, ...] = ()
 
 
+def signed(decision: Decision[R_co], *, by: str) -> Decision[R_co]:
+    """Return the decision with somebody's name in all it tells the audit trail."""
+    more = {"by": by}
+    writes = tuple(
+        Audit(write.event.with_fields(more)) if isinstance(write, Audit) else write for write in decision.writes
+    )
+    return Decision(decision.result, writes, tuple(event.with_fields(more) for event in decision.events))
+
+
 # ── keys: what a decision is about; each names the aggregate it loads ────────────────
 
 

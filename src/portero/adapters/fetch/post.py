@@ -55,21 +55,12 @@ class Poster:
         port = url.port or (443 if secure else 80)
         try:
             async with asyncio.timeout(self._timeout):
-                address = await self._judged(host, port)
+                address = await judged_address(host, port, networks=self._networks)
                 return await self._exchanged(
                     address, port, host if secure else None, _request(uri, body, headers), host
                 )
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
             raise Unavailable(f"{host}: {type(error).__name__}") from error
-
-    async def _judged(self, host: str, port: int) -> str:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(sockaddr[0]) for *_, sockaddr in found]
-        # All of them: a name that also leads inside is not one to trust.
-        if not addresses or not all(may_be_told(address, networks=self._networks) for address in addresses):
-            raise Unavailable(f"{host} has an address that nothing is sent to (see delivery_networks)")
-        return addresses[0]
 
     async def _exchanged(self, address: str, port: int, server_name: str | None, request: bytes, host: str) -> int:
         tls = None if server_name is None else self._context()
@@ -95,6 +86,21 @@ class Poster:
         if self._tls is None:
             self._tls = ssl.create_default_context()
         return self._tls
+
+
+async def judged_address(host: str, port: int, *, networks: Sequence[Network]) -> str:
+    """Resolve a name once, judge every address it has, and return one to connect to.
+
+    Raises:
+        OSError: the name has no address.
+        Unavailable: one of them is neither public nor in `networks`.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(sockaddr[0]) for *_, sockaddr in found]
+    # All of them: a name that also leads inside is not one to trust.
+    if not addresses or not all(may_be_told(address, networks=networks) for address in addresses):
+        raise Unavailable(f"{host} has an address that nothing is sent to (see delivery_networks)")
+    return addresses[0]
 
 
 def _request(uri: str, body: bytes, headers: Mapping[str, str]) -> bytes:

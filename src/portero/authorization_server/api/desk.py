@@ -6,7 +6,7 @@ a token of its own cannot turn to its owner's account with it. No cookie is ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, TypedDict, TypeVar
 
 from fastapi import Depends, Request, Security
@@ -18,9 +18,8 @@ from portero.authorization_server.endpoints.bearer import Bearers, OwnAccessToke
 from portero.authorization_server.endpoints.clients import Clients
 from portero.authorization_server.endpoints.exchange import Request as Exchange
 from portero.core.errors import RequestError
-from portero.core.events import Event
 from portero.core.oauth.errors import insufficient_scope, invalid_token
-from portero.core.transitions import Audit, Decision, SubjectKey, User
+from portero.core.transitions import Decision, SubjectKey, User, signed
 from portero.core.types import ClientId, Issuer, NumericDate, Sid, Subject
 
 R = TypeVar("R")
@@ -96,11 +95,7 @@ class Operator:
 
     def signed(self, decision: Decision[R]) -> Decision[R]:
         """Return the decision with this operator's name in all it tells the audit trail."""
-        writes = tuple(Audit(self._by(each.event)) if isinstance(each, Audit) else each for each in decision.writes)
-        return Decision(decision.result, writes, tuple(map(self._by, decision.events)))
-
-    def _by(self, event: Event) -> Event:
-        return replace(event, fields={**event.fields, "by": self.client_id})
+        return signed(decision, by=self.client_id)
 
 
 def _desk(request: Request) -> Desk:

@@ -31,7 +31,7 @@ class Gate:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._clients = Clients(context.store, context.clock)
+        self._clients = Clients(context.store, context.clock, context.client_documents)
         self._api: ASGIApp | None = None
         self._loading = asyncio.Lock()
 

@@ -15,6 +15,7 @@ from portero.authorization_server.endpoints.hub import Hub
 from portero.authorization_server.endpoints.introspect import IntrospectionEndpoint
 from portero.authorization_server.endpoints.jwks import jwks
 from portero.authorization_server.endpoints.pushed_authorization import PushedAuthorizationEndpoint
+from portero.authorization_server.endpoints.register import RegistrationEndpoint
 from portero.authorization_server.endpoints.revocations import Revocations
 from portero.authorization_server.endpoints.revoke import RevocationEndpoint
 from portero.authorization_server.endpoints.status_lists import StatusLists
@@ -24,6 +25,7 @@ from portero.core.oauth.metadata import (
     INTROSPECT,
     JWKS,
     PAR,
+    REGISTER,
     REVOCATIONS,
     REVOKE,
     STATUS_LISTS,
@@ -36,7 +38,7 @@ from portero.core.types import Issuer
 
 def back_channel(context: Context, *, hub: Hub | None = None) -> list[Route]:
     """Make the routes; the token endpoint comes first, as most requests are for it."""
-    clients = Clients(context.store, context.clock)
+    clients = Clients(context.store, context.clock, context.client_documents)
     bearers = Bearers(context, clients)
     paths = Endpoints.of(Issuer(context.config.issuer))
     token = TokenEndpoint(context, clients, bearers)
@@ -70,6 +72,9 @@ def back_channel(context: Context, *, hub: Hub | None = None) -> list[Route]:
         paths.path(f"{REVOCATIONS}/snapshot"): Endpoint({"GET": feed.snapshot}, clients=clients, refuse=challenge),
         paths.path(f"{REVOCATIONS}/stream"): Endpoint({"GET": feed.stream}, clients=clients, refuse=challenge),
     }
+    if context.config.dynamic_registration:
+        register = Endpoint({"POST": RegistrationEndpoint(context, bearers).post}, clients=clients, refuse=challenge)
+        applications[paths.path(REGISTER)] = register
     if context.config.status_list:
         lists, path = StatusLists(context), paths.path(STATUS_LISTS)
         applications |= {

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from portero.core.transitions import Client, ClientKey, ClientsKey
+from portero.authorization_server.context import ClientDocuments, find_client
+from portero.core.transitions import Client, ClientsKey
 from portero.core.types import ClientId
 from portero.ports import Clock, Store
 
@@ -30,8 +31,9 @@ class _Known:
 class Clients:
     """Reads clients through a short memory. Unknown ones are not remembered: an attacker names as many as he likes."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, documents: ClientDocuments | None = None) -> None:
         self._store = store
+        self._documents = documents
         self._clock = clock
         self._known: dict[ClientId, _Known] = {}
         self.known_origins: frozenset[str] = frozenset()
@@ -48,7 +50,7 @@ class Clients:
         known = self._known.get(client_id)
         if known is not None and now < known.until:
             return known.client
-        client = (await self._store.read(ClientKey(client_id))).client
+        client = await find_client(self._store, self._documents, client_id)
         if client is None:
             self._known.pop(client_id, None)
             return None
@@ -68,4 +70,4 @@ class Clients:
             clients = await self._store.read(ClientsKey())
             self.known_origins = frozenset(origin for c in clients if c.enabled for origin in c.allowed_origins)
             self._origins_until = now + ORIGINS_VALIDITY
-        return self.known_origins
+        return self.known_origins if self._documents is None else self.known_origins | self._documents.origins

@@ -26,6 +26,8 @@ def discovery(context: Context) -> Handler:
             id_token_algorithms=context.key_ring.algorithms,
             languages=config.languages,
             status_lists=config.status_list,
+            registration=config.dynamic_registration,
+            client_documents=bool(config.client_metadata_hosts),
         )
         return cacheable_json(orjson.dumps(metadata), max_age=MAX_AGE)
 

@@ -7,6 +7,7 @@ import hashlib
 
 from starlette.responses import Response
 
+from portero.authorization_server.context import find_client
 from portero.authorization_server.pages.answers import see_other
 from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
@@ -27,7 +28,7 @@ from portero.core.oauth.authorization import (
 )
 from portero.core.oauth.redirect_uris import csp_source
 from portero.core.sessions.device_name import coarse_place
-from portero.core.transitions import Audit, BrowserAggregate, BrowserKey, Client, ClientKey, Decision, Put
+from portero.core.transitions import Audit, BrowserAggregate, BrowserKey, Client, Decision, Put
 from portero.core.types import ClientId, Secret
 
 _SUBMIT = "document.forms[0].submit()"
@@ -41,7 +42,7 @@ async def client_of(site: Site, client_id: ClientId) -> Client | None:
     Raises:
         Unavailable: the store is not there.
     """
-    return (await site.context.store.read(ClientKey(client_id))).client
+    return await find_client(site.context.store, site.context.client_documents, client_id)
 
 
 def form_targets(client: Client, *, target: ResponseTarget) -> tuple[str, ...]:

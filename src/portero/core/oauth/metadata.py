@@ -61,6 +61,8 @@ REVOKE = "revoke"
 INTROSPECT = "introspect"
 USERINFO = "userinfo"
 PAR = "par"
+REGISTER = "register"
+"""Where clients register themselves, where that is on."""
 JWKS = "jwks"
 END_SESSION = "end_session"
 REVOCATIONS = "revocations"
@@ -83,6 +85,8 @@ def server_metadata(
     id_token_algorithms: tuple[str, ...],
     languages: tuple[str, ...],
     status_lists: bool = False,
+    registration: bool = False,
+    client_documents: bool = False,
 ) -> Mapping[str, Any]:
     """Return the metadata document's members.
 
@@ -91,6 +95,8 @@ def server_metadata(
         scopes: scopes that may be announced.
         id_token_algorithms: `alg` values of the published keys.
         languages: BCP 47 tags of the pages.
+        registration: whether clients may register themselves.
+        client_documents: whether a URL may be a client id.
         status_lists: whether tokens name a place in a status list.
     """
     endpoints = Endpoints.of(issuer)
@@ -132,6 +138,9 @@ def server_metadata(
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
         "ui_locales_supported": list(languages),
+        **({"registration_endpoint": endpoints.url(REGISTER)} if registration else {}),
+        # draft-ietf-oauth-client-id-metadata-document-01 §5
+        "client_id_metadata_document_supported": client_documents,
         # draft-ietf-oauth-status-list-21 §9.1
         **({"status_list_aggregation_endpoint": endpoints.url(STATUS_LISTS)} if status_lists else {}),
     }
