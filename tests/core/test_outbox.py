@@ -11,8 +11,10 @@ from portero.core.events import EventName
 from portero.core.outbox import KEPT, LEASE, Answer, Attempt, expand, finish, retry_after, take_up
 from portero.core.outbox_records import Delivery, DeliveryKind
 from portero.core.transitions import Client, Decision, Delete, DeliveryKey, NoticeKey, OutboxAggregate, Put
-from portero.core.types import ClientId, NumericDate, Sid
+from portero.core.types import ClientId, Issuer, NumericDate, Sid
 from portero.testing.store_samples import NOW, client, delivery, notice
+
+ISSUER = Issuer("https://as.example")
 
 TOLD: Client = replace(client("told"), backchannel_logout_uri="https://shop.example/out")
 
@@ -23,7 +25,7 @@ def deliveries(decision: Decision[int]) -> list[Delivery]:
 
 def test_a_notice_becomes_one_delivery_to_its_client() -> None:
     """Whose session and which; due now; the notice goes in the same step."""
-    decision = expand(OutboxAggregate((notice(client_id="told"),), (TOLD,), ()), now=NOW)
+    decision = expand(OutboxAggregate((notice(client_id="told"),), (TOLD,), ()), issuer=ISSUER, now=NOW)
     (made,) = deliveries(decision)
 
     assert Delete(NoticeKey(Sid("sid-1"))) in decision.writes
@@ -39,7 +41,7 @@ def test_a_notice_becomes_one_delivery_to_its_client() -> None:
 @pytest.mark.parametrize("clients", [(), (replace(TOLD, enabled=False),), (replace(TOLD, client_id=ClientId("b")),)])
 def test_nobody_else_is_told(clients: tuple[Client, ...]) -> None:
     """A disabled client, another client: the notice goes, and nothing comes of it."""
-    decision = expand(OutboxAggregate((notice(client_id="told"),), clients, ()), now=NOW)
+    decision = expand(OutboxAggregate((notice(client_id="told"),), clients, ()), issuer=ISSUER, now=NOW)
 
     assert deliveries(decision) == []
     assert decision.writes == (Delete(NoticeKey(Sid("sid-1"))),)
@@ -49,7 +51,7 @@ def test_two_servers_that_expand_one_notice_make_one_delivery() -> None:
     """The id follows from what is told to whom; other sessions and clients have others."""
     one = OutboxAggregate((notice(client_id="told"),), (TOLD,), ())
     another = OutboxAggregate((notice("sid-2", client_id="told"),), (TOLD,), ())
-    (first,), (second,), (third,) = (deliveries(expand(a, now=NOW)) for a in (one, one, another))
+    (first,), (second,), (third,) = (deliveries(expand(a, issuer=ISSUER, now=NOW)) for a in (one, one, another))
 
     assert first.id == second.id
     assert first.id != third.id

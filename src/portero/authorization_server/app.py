@@ -128,7 +128,7 @@ def create_app(context: Context) -> Edge:
 
     app = _Application(
         routes=[
-            *routes(context, hub=hub),
+            *routes(context, hub=hub, news=outbox.news),
             *browser_routes(context),
             *api_routes(context),
             *_operator_routes(context, counters, hub),

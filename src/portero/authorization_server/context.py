@@ -47,6 +47,18 @@ class KeyRing(Protocol):
         """The `alg` values of the published keys, for metadata."""
         ...
 
+    def seal(self, secret: Secret[str], *, name: str) -> bytes:
+        """Seal a secret for storage under a key kept outside the database; it opens under the same `name` only."""
+        ...
+
+    def unseal(self, sealed: bytes, *, name: str) -> Secret[str]:
+        """Open what `seal` made.
+
+        Raises:
+            Unavailable: the secrets of this server do not open it.
+        """
+        ...
+
     async def keep_up(self) -> None:
         """Read the store again where that is due; an endpoint calls it before it signs or publishes. Never raises
         for a store that cannot be reached: the keys that are known go on."""

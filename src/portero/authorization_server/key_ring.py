@@ -268,6 +268,34 @@ class StoredKeyRing:
         newest = max(keys, key=lambda key: (key.signs_from, key.created), default=None)
         return newest is not None and newest.alg != self._config.signing_algorithm and newest.signs_from <= now
 
+    def seal(self, secret: Secret[str], *, name: str) -> bytes:
+        """Seal a secret for storage, under the current key-encryption key."""
+        key_id = self._sealing.current
+        sealing_key = self._sealing.get(key_id)
+        if sealing_key is None:
+            raise Unavailable("there is no current key-encryption key")
+        return seal_private(
+            Secret(secret.reveal().encode()),
+            key=sealing_key,
+            key_id=key_id,
+            nonce=self._random.bytes(NONCE_BYTES),
+            kid=name,
+        )
+
+    def unseal(self, sealed: bytes, *, name: str) -> Secret[str]:
+        """Open what `seal` made.
+
+        Raises:
+            Unavailable: the key-encryption key is not among the secrets, or it was sealed under another name.
+        """
+        try:
+            sealing_key = self._sealing.get(sealing_key_id(sealed))
+            if sealing_key is None:
+                raise Unavailable(f"what is sealed for {name} needs key-encryption key {sealing_key_id(sealed)}")
+            return Secret(open_private(sealed, key=sealing_key, kid=name).reveal().decode())
+        except SealError as error:
+            raise Unavailable(f"what is sealed for {name} does not open") from error
+
     async def _new_key(self, now: NumericDate) -> SigningKey:
         # An RSA key takes a good part of a second to find.
         key = await asyncio.to_thread(self._generate, self._config.signing_algorithm)

@@ -18,6 +18,7 @@ from portero.core.errors import Unavailable
 from portero.core.outbox import expand, finish, take_up
 from portero.core.outbox_records import Delivery
 from portero.core.transitions import DeliveryKey, DueKey, OutboxKey
+from portero.core.types import Issuer
 
 POLL_SECONDS: Final = 1.0
 AT_ONCE: Final = 20
@@ -35,6 +36,13 @@ class Outbox:
         self._courier = courier
         self._under_way: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()
+        self._expanded = asyncio.Event()
+
+    async def news(self) -> None:
+        """Wait until events were put on streams here, or for a second: another server may have done it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._expanded.wait()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -74,7 +82,11 @@ class Outbox:
         noticed = 0
         # Looked at before it is taken: a server with nothing to tell writes nothing.
         if (await context.store.read(OutboxKey(limit=1))).notices:
-            noticed = await context.commit(OutboxKey(limit=_PAGE), partial(expand, now=now), now=now)
+            noticed = await context.commit(
+                OutboxKey(limit=_PAGE), partial(expand, issuer=Issuer(context.config.issuer), now=now), now=now
+            )
+            expanded, self._expanded = self._expanded, asyncio.Event()
+            expanded.set()
         free = AT_ONCE - len(self._under_way)
         if free <= 0 or not await context.store.read(DueKey(now, limit=1)):
             return noticed > 0

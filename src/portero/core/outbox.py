@@ -21,9 +21,11 @@ import orjson
 from portero.core.events import Event, EventName
 from portero.core.jose.base64url import encode
 from portero.core.logout.logout_token import session_claims
-from portero.core.outbox_records import Delivery, DeliveryKind, Notice
+from portero.core.outbox_records import Delivery, DeliveryKind, DeliveryMethod, EventStream, StreamStatus
+from portero.core.signals.security_event import SESSION_REVOKED, session_revoked, verification
+from portero.core.signals.streams import delivered
 from portero.core.transitions import Decision, Delete, DeliveryKey, NoticeKey, OutboxAggregate, Put, Write
-from portero.core.types import NumericDate, Sid
+from portero.core.types import Issuer, NumericDate, Sid
 
 LEASE: Final = 60
 """Seconds for which who took a delivery up is alone with it; well above the longest attempt."""
@@ -52,7 +54,7 @@ class Attempt:
     """Short, without secrets: a status, or the kind of failure."""
 
 
-def expand(aggregate: OutboxAggregate, *, now: NumericDate) -> Decision[int]:
+def expand(aggregate: OutboxAggregate, *, issuer: Issuer, now: NumericDate) -> Decision[int]:
     """Turn notices into deliveries; the result says how many notices there were."""
     clients = {client.client_id: client for client in aggregate.clients}
     writes: list[Write] = []
@@ -60,7 +62,14 @@ def expand(aggregate: OutboxAggregate, *, now: NumericDate) -> Decision[int]:
         client = clients.get(notice.client_id)
         if client is not None and client.enabled:
             claims = session_claims(sid=notice.sid, subject=notice.subject)
-            writes.append(Put(_delivery(DeliveryKind.LOGOUT, client.client_id, notice, claims, now=now)))
+            id_ = delivery_id(DeliveryKind.LOGOUT, client.client_id, notice.sid)
+            writes.append(Put(_delivery(DeliveryKind.LOGOUT, client.client_id, id_, claims, now=now)))
+        claims = session_revoked(notice, issuer=issuer, txn=delivery_id(DeliveryKind.EVENT, "", notice.sid))
+        for stream in aggregate.streams:
+            # A disabled stream drops its events, a paused one keeps them (SSF 1.0 §8.1.2).
+            if stream.status is not StreamStatus.DISABLED and SESSION_REVOKED in delivered(stream):
+                id_ = delivery_id(DeliveryKind.EVENT, stream.stream_id, notice.sid)
+                writes.append(Put(event_delivery(stream, id_, claims, now=now)))
         writes.append(Delete(NoticeKey(notice.sid)))
     return Decision(len(aggregate.notices), tuple(writes))
 
@@ -108,11 +117,31 @@ def delivery_id(kind: DeliveryKind, receiver: str, sid: Sid) -> str:
     return encode(hashlib.sha256(name).digest()[:16])
 
 
-def _delivery(
-    kind: DeliveryKind, receiver: str, notice: Notice, claims: dict[str, Any], *, now: NumericDate
-) -> Delivery:
+def verify(stream: EventStream, *, id_: str, state: str | None, now: NumericDate) -> Delivery:
+    """The event by which a receiver sees that its stream works."""
+    return event_delivery(stream, id_, verification(stream.stream_id, state=state), now=now)
+
+
+def event_delivery(stream: EventStream, id_: str, claims: dict[str, Any], *, now: NumericDate) -> Delivery:
+    """An event on a stream. A polled one is due only when it is given up: its receiver comes before, or never."""
+    delivery = _delivery(DeliveryKind.EVENT, stream.stream_id, id_, claims, now=now)
+    return delivery if stream.method is DeliveryMethod.PUSH else replace(delivery, due=delivery.expires)
+
+
+def sent_now(pending: tuple[Delivery, ...], *, stream: EventStream, now: NumericDate) -> Decision[None]:
+    """A stream that was enabled, or gets its events another way from now on: what waits is due accordingly."""
+    pushed = stream.method is DeliveryMethod.PUSH
+    return Decision(None, tuple(Put(replace(one, due=now if pushed else one.expires)) for one in pending))
+
+
+def dropped(pending: tuple[Delivery, ...]) -> Decision[int]:
+    """A stream that is gone or disabled keeps nothing."""
+    return Decision(len(pending), tuple(Delete(DeliveryKey(one.id)) for one in pending))
+
+
+def _delivery(kind: DeliveryKind, receiver: str, id_: str, claims: dict[str, Any], *, now: NumericDate) -> Delivery:
     return Delivery(
-        id=delivery_id(kind, receiver, notice.sid),
+        id=id_,
         kind=kind,
         receiver=receiver,
         claims=orjson.dumps(claims).decode(),

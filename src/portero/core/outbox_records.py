@@ -13,9 +13,6 @@ from enum import Enum
 from portero.core.sessions.records import EndReason
 from portero.core.types import ClientId, NumericDate, Sid, Subject
 
-NEVER_DUE = NumericDate(2**53)
-"""`due` of a delivery that nobody pushes: its receiver comes and polls."""
-
 
 @dataclass(frozen=True, slots=True)
 class Notice:

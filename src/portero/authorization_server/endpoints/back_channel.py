@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
 from starlette.routing import Route
 
 from portero.authorization_server.context import Context
@@ -18,6 +21,7 @@ from portero.authorization_server.endpoints.pushed_authorization import PushedAu
 from portero.authorization_server.endpoints.register import RegistrationEndpoint
 from portero.authorization_server.endpoints.revocations import Revocations
 from portero.authorization_server.endpoints.revoke import RevocationEndpoint
+from portero.authorization_server.endpoints.signals import LOOK_SECONDS, Signals
 from portero.authorization_server.endpoints.status_lists import StatusLists
 from portero.authorization_server.endpoints.token import TokenEndpoint
 from portero.authorization_server.endpoints.userinfo import UserinfoEndpoint
@@ -33,10 +37,13 @@ from portero.core.oauth.metadata import (
     USERINFO,
     Endpoints,
 )
+from portero.core.signals.metadata import POLL, STATUS, STREAMS, VERIFY, well_known_path
 from portero.core.types import Issuer
 
 
-def back_channel(context: Context, *, hub: Hub | None = None) -> list[Route]:
+def back_channel(
+    context: Context, *, hub: Hub | None = None, news: Callable[[], Awaitable[None]] | None = None
+) -> list[Route]:
     """Make the routes; the token endpoint comes first, as most requests are for it."""
     clients = Clients(context.store, context.clock, context.client_documents)
     bearers = Bearers(context, clients)
@@ -81,6 +88,33 @@ def back_channel(context: Context, *, hub: Hub | None = None) -> list[Route]:
             path: Endpoint({"GET": lists.listed}, clients=clients, audience=Audience.EVERYBODY),
             f"{path}/{{number}}": Endpoint({"GET": lists.one}, clients=clients, audience=Audience.EVERYBODY),
         }
+    applications |= _signals(Signals(context, bearers, news=news or _a_second), paths, clients)
     metadata = Endpoint({"GET": discovery(context)}, clients=clients, audience=Audience.EVERYBODY)
     applications |= dict.fromkeys(paths.well_known, metadata)
     return [Route(path, application) for path, application in applications.items()]
+
+
+def _signals(signals: Signals, paths: Endpoints, clients: Clients) -> dict[str, Endpoint]:
+    """The Shared Signals transmitter (SSF 1.0): to begin with its metadata, which anybody may read."""
+    streams = {
+        "GET": signals.read,
+        "POST": signals.create,
+        "PATCH": signals.update,
+        "PUT": signals.replace,
+        "DELETE": signals.delete,
+    }
+    return {
+        well_known_path(paths.issuer): Endpoint(
+            {"GET": signals.configuration}, clients=clients, audience=Audience.EVERYBODY
+        ),
+        paths.path(STREAMS): Endpoint(streams, clients=clients, refuse=challenge),
+        paths.path(STATUS): Endpoint(
+            {"GET": signals.status, "POST": signals.set_status}, clients=clients, refuse=challenge
+        ),
+        paths.path(VERIFY): Endpoint({"POST": signals.verification}, clients=clients, refuse=challenge),
+        f"{paths.path(POLL)}/{{stream_id}}": Endpoint({"POST": signals.poll}, clients=clients, refuse=challenge),
+    }
+
+
+async def _a_second() -> None:
+    await asyncio.sleep(LOOK_SECONDS)
