@@ -294,3 +294,35 @@ def test_lifetimes_that_contradict_each_other_are_refused(change: dict[str, time
 def test_a_refresh_token_may_live_as_long_as_its_session() -> None:
     """The other side: equal is allowed where the longer one bounds the shorter anyway."""
     check_config(replace(Config(), refresh_token_lifetime=timedelta(days=30), idle_lifetime=timedelta(days=30)))
+
+
+@pytest.mark.parametrize(
+    ("table", "setting"),
+    [
+        ("sign_in = 1", "sign_in"),
+        ("[sign_in]", "sign_in"),
+        ("[sign_in.pasword]", "sign_in.pasword"),
+        ("[sign_in.password]\nlength = 8", "sign_in.password.length"),
+        ("[sign_in]\npassword = true", "sign_in.password"),
+    ],
+)
+def test_ways_to_sign_in_are_tables_of_known_names(table: str, setting: str, tmp_path: Path) -> None:
+    """A misspelt method stops the start: it would be a door that nobody finds, or one nobody meant to leave out."""
+    file = tmp_path / "portero.toml"
+    file.write_text(
+        f"{table}\n[authorization_server]\n"
+        if "=" in table.partition("\n")[0]
+        else f"[authorization_server]\n{table}\n"
+    )
+
+    with pytest.raises(ConfigurationError) as refused:
+        load_config(file, environ={})
+    assert refused.value.setting == setting
+
+
+def test_a_configured_way_to_sign_in_is_kept(tmp_path: Path) -> None:
+    """In the order of the file, which is the order of the page."""
+    file = tmp_path / "portero.toml"
+    file.write_text("[authorization_server]\n[sign_in.password]\n")
+
+    assert load_config(file, environ={}).sign_in == {"password": {}}

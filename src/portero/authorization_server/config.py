@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from portero.core.limits import EXPECTED as A_RATE
 from portero.core.limits import is_rate
 
 TABLE = "authorization_server"
+SIGN_IN = "sign_in"
 ENVIRONMENT = {
     "PORTERO_ISSUER": "issuer",
     "PORTERO_HOST": "host",
@@ -110,6 +111,9 @@ class Config:
     receiver then reaches what is in them. Empty: none; loopback where the issuer is a loopback host."""
     drain_timeout: timedelta = timedelta(seconds=10)
     """How long a stop waits for the requests that run."""
+    sign_in: Mapping[str, Any] = field(default_factory=dict)
+    """The ways to sign in, each a table of its own beside this one, `[sign_in.NAME]`, in the order the page shows them.
+    None: the password."""
 
 
 def load_config(path: Path | None, *, environ: Mapping[str, str]) -> Config:
@@ -127,7 +131,9 @@ def load_config(path: Path | None, *, environ: Mapping[str, str]) -> Config:
     """
     config = Config()
     if path is not None:
-        config = _anchored(parse_config(_table_of(path)), path.resolve().parent)
+        document = _document_of(path)
+        config = replace(parse_config(document[TABLE]), sign_in=_sign_in_of(document))
+        config = _anchored(config, path.resolve().parent)
     for variable, name in ENVIRONMENT.items():
         text = environ.get(variable)
         if text is None:
@@ -146,7 +152,7 @@ def parse_config(table: Mapping[str, object]) -> Config:
     Raises:
         ConfigurationError: an unknown key, or a value of the wrong shape.
     """
-    known = {field.name for field in fields(Config)}
+    known = {each.name for each in fields(Config)} - {SIGN_IN}
     for key in table:
         if key not in known:
             raise unknown_key(f"{TABLE}.{key}", key, known)
@@ -219,6 +225,10 @@ def check_config(config: Config) -> None:
     for language in config.languages:
         _check(language in LANGUAGES, "languages", language, f"there are texts in {', '.join(LANGUAGES)}")
     _check(bool(config.languages), "languages", [], f"at least one of {', '.join(LANGUAGES)}")
+    if config.sign_in:
+        from portero.authorization_server.sign_in.methods import open_methods  # the password alone has no settings
+
+        open_methods(config.sign_in)
 
 
 SIGNING_ALGORITHMS = ("ES256", "RS256", "Ed25519")
@@ -253,7 +263,7 @@ _ORDER = (
 )
 
 
-def _table_of(path: Path) -> Mapping[str, object]:
+def _document_of(path: Path) -> Mapping[str, Any]:
     import tomllib  # a server without a file does not pay for it
 
     try:
@@ -266,12 +276,19 @@ def _table_of(path: Path) -> Mapping[str, object]:
         raise ConfigurationError("--config", str(path), f"a file with the table [{TABLE}]")
     for key in document:
         # Absent configuration never means unchecked: a misspelt table would be a file that sets nothing.
-        if key not in (TABLE, *_OTHER_TABLES):
-            raise unknown_key(key, key, {TABLE, *_OTHER_TABLES})
+        if key not in (TABLE, SIGN_IN, *_OTHER_TABLES):
+            raise unknown_key(key, key, {TABLE, SIGN_IN, *_OTHER_TABLES})
     table = document[TABLE]
     if not isinstance(table, dict):
         raise ConfigurationError(TABLE, table, f"a table, [{TABLE}]")
-    return table
+    return document
+
+
+def _sign_in_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    tables = document.get(SIGN_IN, {})
+    if not isinstance(tables, dict) or (SIGN_IN in document and not tables):
+        raise ConfigurationError(SIGN_IN, tables, f"tables such as [{SIGN_IN}.password], at least one")
+    return tables
 
 
 _OTHER_TABLES = ("layout", "leeway", "issuers", "roles", "services", "gateway")

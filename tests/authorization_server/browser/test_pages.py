@@ -6,8 +6,9 @@ import re
 import string
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,13 @@ from portero.authorization_server.pages.brand import (
 from portero.authorization_server.pages.language import choose_language
 from portero.authorization_server.pages.site import site_of
 from portero.authorization_server.pages.texts import CATALOGUES, EN, texts_in
+from portero.authorization_server.sign_in.methods import METHODS
 from portero.core.errors import Unavailable
 from tests.authorization_server.browser.harness import Answer, Browser, Server
+
+METHOD_TEXTS: dict[str, Mapping[str, Mapping[str, str]]] = {
+    name: import_module(f"portero.authorization_server.sign_in.methods.{name}.texts").TEXTS for name in METHODS
+}
 
 PAGES: dict[str, Callable[[Browser], Answer]] = {
     "front": lambda b: b.get("/"),
@@ -279,21 +285,34 @@ def test_the_languages_say_the_same() -> None:
     def names(text: str) -> set[str | None]:
         return {name for _, name, _, _ in string.Formatter().parse(text)} - {None}
 
-    for language, catalogue in CATALOGUES.items():
-        assert catalogue.keys() == EN.keys(), language
-        assert {key: names(text) for key, text in catalogue.items()} == {key: names(text) for key, text in EN.items()}
+    for catalogues in (CATALOGUES, *METHOD_TEXTS.values()):
+        expected = {key: names(text) for key, text in catalogues["en"].items()}
+        for catalogue in catalogues.values():
+            assert expected == {key: names(text) for key, text in catalogue.items()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_texts_of_a_method_are_its_own(method: str) -> None:
+    """Their keys begin with its name, so that no method's text takes the place of another's."""
+    assert all(key.startswith(f"sign_in.{method}.") for key in METHOD_TEXTS[method]["en"])
 
 
 def test_every_text_is_shown_somewhere() -> None:
     """What no page and no code names is not kept; keys that are composed count by their beginning."""
     room = Path(texts_in.__code__.co_filename).parent
+    composed = ("error.", "ago.", "duration.", "scope.", "devices.done.", "password.problem.", "sign_in.wait")
+    assert _unused(EN, room, composed=composed) == []
+    for method, texts in METHOD_TEXTS.items():
+        folder = room.parent / "sign_in/methods" / method
+        assert _unused(texts["en"], folder, composed=("sign_in.password.missing.",)) == []
+
+
+def _unused(texts: Mapping[str, str], room: Path, *, composed: tuple[str, ...]) -> list[str]:
     sources = "".join(
         path.read_text("utf-8") for path in room.rglob("*") if path.suffix in (".html", ".py") and path.stem != "texts"
     )
-    composed = ("error.", "ago.", "duration.", "scope.", "sign_in.missing.", "devices.done.", "password.problem.")
-
-    unused = [key for key in EN if f"'{key}'" not in sources and not key.startswith(composed)]
-    assert unused == []
+    named = (key for key in texts if not key.startswith(composed))
+    return [key for key in named if f"'{key}'" not in sources and f'"{key}"' not in sources]
 
 
 def test_the_first_page_and_not_the_start_pays_for_templates() -> None:

@@ -114,7 +114,7 @@ def test_a_client_can_have_the_person_asked_again(changes: dict[str, str]) -> No
     answer = browser.sign_in(page)
 
     assert page.status == 200
-    assert "Type your password again" in page.text
+    assert "Sign in again to continue" in page.text
     assert code_of(server, answer).browser_session != first.browser_session
 
 

@@ -17,7 +17,13 @@ from portero.authorization_server.sign_in import browser_session
 from portero.authorization_server.sign_in.address import limiting_key
 from portero.authorization_server.sign_in.binding import form_token, require_form_token, require_own_origin
 from portero.authorization_server.sign_in.browser_session import Present
-from portero.authorization_server.sign_in.password import MAX_PASSWORD, Wait, Wrong, authenticate_person
+from portero.authorization_server.sign_in.methods.password.authenticate import (
+    MAX_PASSWORD,
+    Wait,
+    Wrong,
+    authenticate_person,
+    proven_by_password,
+)
 from portero.core.errors import RequestError
 from portero.core.registration import MIN_PASSWORD, set_password
 from portero.core.transitions import Decision, Put, SubjectAggregate, SubjectKey
@@ -68,7 +74,7 @@ async def _changed(site: Site, visit: Visit, present: Present) -> Response:
 
 async def _kept(site: Site, visit: Visit, present: Present, *, phc: str) -> Response:
     terms = browser_session.ending_terms(site)
-    secret, fresh = browser_session.fresh(site, visit, user=present.user)
+    secret, fresh = browser_session.fresh(site, visit, proven=proven_by_password(present.user, now=terms["now"]))
     # No more than the password proves, and no longer than the sign-in it replaces would have been.
     fresh = replace(fresh, ends=min(fresh.ends, present.session.ends))
 

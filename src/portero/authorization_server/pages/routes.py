@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.authorize import authorize
@@ -12,18 +14,19 @@ from portero.authorization_server.endpoints.end_session import end_session
 from portero.authorization_server.pages import allowed, password
 from portero.authorization_server.pages.account import account, front, signed_out
 from portero.authorization_server.pages.site import Site, site_of
-from portero.authorization_server.sign_in.page import consent, sign_in
+from portero.authorization_server.sign_in.page import consent, sign_in, step
 
 _YEAR = 365 * 24 * 3600
 
 
-def browser_routes(context: Context) -> list[Route]:
+def browser_routes(context: Context) -> list[BaseRoute]:
     """Build the routes of one server: authorize, sign-in, sign-out, account, and the style sheet."""
     site = site_of(context)
     both = ["GET", "POST"]
     return [
         Route("/authorize", site.endpoint(authorize), methods=both),
         Route("/sign-in", site.endpoint(sign_in), methods=both),
+        *_step_routes(site),
         Route("/consent", site.endpoint(consent), methods=["POST"]),
         Route("/end_session", site.endpoint(end_session), methods=both),
         Route("/account", site.endpoint(account), methods=both),
@@ -33,6 +36,16 @@ def browser_routes(context: Context) -> list[Route]:
         Route("/", site.endpoint(front), methods=["GET"]),
         _style_route(site),
     ]
+
+
+def _step_routes(site: Site) -> list[BaseRoute]:
+    routes: list[BaseRoute] = []
+    for method in site.methods.values():
+        for name in method.steps:
+            serve = partial(step, method=method, name=name)
+            routes.append(Route(f"/sign-in/{method.name}/{name}", site.endpoint(serve), methods=["GET", "POST"]))
+        routes += method.routes(site)
+    return routes
 
 
 def _style_route(site: Site) -> Route:

@@ -8,7 +8,7 @@ in the log; the log has the reason, the page only what a person can use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.exchange import Disconnected
 from portero.authorization_server.pages.answers import SecurityHeaders
 from portero.authorization_server.pages.brand import StyleSheet, style_sheet
-from portero.authorization_server.pages.texts import texts_in
+from portero.authorization_server.pages.texts import Texts, texts_in
 from portero.authorization_server.pages.visit import Visit, language_of, read_visit
 from portero.authorization_server.sign_in.cookies import Cookies, cookies_of
 from portero.authorization_server.sign_in.throttle import SignInThrottle
@@ -32,6 +32,8 @@ from portero.core.types import Issuer
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from portero.authorization_server.sign_in.method import Method
 
 Handler = Callable[["Site", Visit], Awaitable[Response]]
 
@@ -49,6 +51,8 @@ class Site:
     """Our own, as browsers name it."""
     base: str
     """The issuer's path, before each of our links; mostly empty."""
+    methods: Mapping[str, Method]
+    """The ways to sign in, in the order the page shows them."""
 
     @property
     def issuer(self) -> Issuer:
@@ -58,6 +62,10 @@ class Site:
     def path(self, path: str) -> str:
         """A link to one of our pages."""
         return self.base + path
+
+    def texts(self, language: str) -> Texts:
+        """What our pages say, those of the ways to sign in among them."""
+        return texts_in(language, *(method.texts for method in self.methods.values()))
 
     def page(
         self,
@@ -77,7 +85,7 @@ class Site:
             script: CSP hash source of the page's one inline script.
             values: what the template shows; texts are escaped there.
         """
-        texts = texts_in(language)
+        texts = self.texts(language)
         html = (
             _templates()
             .get_template(template)
@@ -115,7 +123,7 @@ class Site:
     def error_page(self, error: RequestError, *, language: str, reference: str) -> Response:
         """Say that a request was refused, without sending the browser anywhere."""
         log("refused", {"error_code": error.error, "detail": error.detail, "request_id": reference})
-        known = texts_in(language).has(f"error.{error.error}.title")
+        known = self.texts(language).has(f"error.{error.error}.title")
         return self._error(
             error.error if known else "request",
             status=error.status,
@@ -146,7 +154,7 @@ class Site:
     def _error(
         self, kind: str, *, status: int, language: str, reference: str, technical: str | None = None
     ) -> Response:
-        texts = texts_in(language)
+        texts = self.texts(language)
         return self.page(
             "error.html",
             language=language,
@@ -165,6 +173,8 @@ class Site:
 
 def site_of(context: Context) -> Site:
     """Build the site of one server."""
+    from portero.authorization_server.sign_in.methods import open_methods  # they know this room
+
     issuer = urlsplit(context.config.issuer)
     return Site(
         context=context,
@@ -174,6 +184,7 @@ def site_of(context: Context) -> Site:
         styles=style_sheet(context.config.brand_color),
         origin=f"{issuer.scheme}://{issuer.netloc}",
         base=issuer.path.rstrip("/"),
+        methods=open_methods(context.config.sign_in),
     )
 
 
@@ -183,7 +194,7 @@ def _templates() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=FileSystemLoader((Path(__file__).with_name("templates"), Path(__file__).parents[1] / "sign_in/methods")),
         autoescape=True,
         undefined=StrictUndefined,
         auto_reload=False,

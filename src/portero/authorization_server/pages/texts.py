@@ -21,15 +21,11 @@ EN: Final[Mapping[str, str]] = {
     "front.sign_out": "Sign out",
     "sign_in.title": "Sign in",
     "sign_in.to": "to continue to {client}",
-    "sign_in.again": "Type your password again to continue.",
+    "sign_in.again": "Sign in again to continue.",
     "sign_in.username": "User name",
-    "sign_in.password": "Password",
-    "sign_in.submit": "Sign in",
-    "sign_in.problem": "You are not signed in yet",
-    "sign_in.wrong": "The user name or the password is not right.",
-    "sign_in.missing.username": "Type your user name.",
-    "sign_in.missing.password": "Type your password.",
     "sign_in.wait": "There were too many attempts. Wait {duration}, then try again.",
+    "sign_in.or": "or",
+    "sign_in.problem": "You are not signed in yet",
     "consent.title": "Allow {client}?",
     "consent.body": "{client} asks for access to your account, {name}. It will be able to:",
     "consent.host": "You go on to {host} after that. You can take this back on your account page at any time.",
@@ -149,15 +145,11 @@ ES: Final[Mapping[str, str]] = {
     "front.sign_out": "Cerrar sesión",
     "sign_in.title": "Iniciá sesión",
     "sign_in.to": "para seguir en {client}",
-    "sign_in.again": "Escribí tu contraseña otra vez para seguir.",
+    "sign_in.again": "Iniciá sesión otra vez para seguir.",
     "sign_in.username": "Usuario",
-    "sign_in.password": "Contraseña",
-    "sign_in.submit": "Iniciar sesión",
-    "sign_in.problem": "Todavía no iniciaste sesión",
-    "sign_in.wrong": "El usuario o la contraseña no son correctos.",
-    "sign_in.missing.username": "Escribí tu usuario.",
-    "sign_in.missing.password": "Escribí tu contraseña.",
     "sign_in.wait": "Hubo demasiados intentos. Esperá {duration} y probá de nuevo.",
+    "sign_in.or": "o",
+    "sign_in.problem": "Todavía no iniciaste sesión",
     "consent.title": "¿Le das permiso a {client}?",
     "consent.body": "{client} pide acceso a tu cuenta, {name}. Va a poder:",
     "consent.host": "Después seguís en {host}. Podés retirar el permiso en la página de tu cuenta cuando quieras.",
@@ -313,6 +305,14 @@ class Texts:
         return self(key) if n == 1 else self(f"{key}s", n=n)
 
 
-def texts_in(language: str) -> Texts:
-    """Return the texts of a language; English where a configured language has none."""
-    return Texts(language, CATALOGUES.get(language, EN))
+def texts_in(language: str, *more: Mapping[str, Mapping[str, str]]) -> Texts:
+    """Return the texts of a language; English where a configured language has none.
+
+    Args:
+        more: catalogues beside our own, by language: those of the ways to sign in.
+    """
+    known = language if language in CATALOGUES else "en"
+    catalogue = CATALOGUES[known]
+    for other in more:
+        catalogue = {**catalogue, **other[known]}
+    return Texts(language, catalogue)

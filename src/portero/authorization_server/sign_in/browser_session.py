@@ -1,4 +1,4 @@
-"""The sign-in a browser keeps: found by its cookie, made anew with every password.
+"""The sign-in a browser keeps: found by its cookie, made anew with every proof of identity.
 
 A fresh id each time, also for the person who is signed in already: whoever got hold of the
 old cookie does not become freshly authenticated with its owner. The device sessions under the
@@ -13,18 +13,14 @@ from typing import TypedDict
 
 from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
+from portero.authorization_server.sign_in.method import Proven
 from portero.core.digests import sha256_of
 from portero.core.jose import base64url
-from portero.core.oauth.authorization import PASSWORD_ACR
 from portero.core.sessions.device_name import device_name
 from portero.core.sessions.ending import end_browser_session
 from portero.core.sessions.records import BrowserSession, EndReason
 from portero.core.transitions import BrowserAggregate, BrowserKey, Decision, Delete, Put, User
 from portero.core.types import Issuer, NumericDate, Secret
-
-ACR = PASSWORD_ACR
-AMR = ("pwd",)
-"""RFC 8176 §2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +62,17 @@ async def find(site: Site, visit: Visit) -> Present | None:
     return Present(secret, session, user)
 
 
-def fresh(site: Site, visit: Visit, *, user: User) -> tuple[Secret[str], BrowserSession]:
-    """A new sign-in by password, not yet stored: the cookie's secret, and the record."""
+def fresh(site: Site, visit: Visit, *, proven: Proven) -> tuple[Secret[str], BrowserSession]:
+    """A new sign-in, not yet stored: the cookie's secret, and the record."""
     now = site.context.now()
     secret = Secret(base64url.encode(site.context.random.bytes(32)))
     lifetime = int(site.context.config.browser_session_lifetime.total_seconds())
     return secret, BrowserSession(
         id_digest=sha256_of(secret),
-        subject=user.subject,
-        auth_time=now,
-        acr=ACR,
-        amr=AMR,
+        subject=proven.user.subject,
+        auth_time=proven.auth_time,
+        acr=proven.acr,
+        amr=proven.amr,
         ends=NumericDate(now + lifetime),
         device=device_name(visit.user_agent),
     )

@@ -1,7 +1,12 @@
-"""`/sign-in` and `/consent`: where a transaction waits for its person, and goes on when they are there."""
+"""`/sign-in` and `/consent`: the dispatcher. A stored attempt waits for its person, and goes on when they are there.
+
+It knows no method: it finds the step a request is for, runs it over the attempt, and does what the outcome says.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping
+from typing import Any, assert_never
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
@@ -11,7 +16,6 @@ from portero.authorization_server.pages.language import choose_language
 from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
 from portero.authorization_server.sign_in import browser_session
-from portero.authorization_server.sign_in.address import limiting_key
 from portero.authorization_server.sign_in.binding import form_token, require_form_token, require_own_origin
 from portero.authorization_server.sign_in.browser_session import Present
 from portero.authorization_server.sign_in.consent import needs_consent
@@ -21,7 +25,8 @@ from portero.authorization_server.sign_in.finish import (
     client_of,
     form_targets,
 )
-from portero.authorization_server.sign_in.password import MAX_USERNAME, SignedIn, Wait, authenticate_person
+from portero.authorization_server.sign_in.method import Again, Ask, Attempt, Away, Door, Method, Proven, StepOf
+from portero.authorization_server.sign_in.opening import open_session
 from portero.authorization_server.sign_in.transactions import (
     PendingAuthorization,
     PendingPage,
@@ -30,25 +35,49 @@ from portero.authorization_server.sign_in.transactions import (
     load,
 )
 from portero.core.errors import RequestError
-from portero.core.events import Event, EventName
 from portero.core.oauth.authorization import Prompt, RedirectedError, refused, registered_client, sign_in_suffices
-from portero.core.transitions import Audit, Client, Decision, LoginKey, LoginTransaction, Put, User
-from portero.core.types import Secret
+from portero.core.transitions import Client, Decision, LoginKey, LoginTransaction, Put
 
 
 async def sign_in(site: Site, visit: Visit) -> Response:
-    """Serve `/sign-in`."""
-    transaction = await load(site, visit)
+    """Serve `/sign-in`: the doors, and the forms that stand on that page."""
+    if visit.method == "GET":
+        transaction = await load(site, visit)
+        client = await _client(site, transaction)
+        return await _answered(site, visit, transaction, _shown(site, visit, transaction=transaction, client=client))
+    method = site.methods.get(visit.form.get("method") or _first_panel(site))
+    if method is None or method.panel is None:
+        raise RequestError("invalid_request", "there is no such way to sign in here")
+    return await step(site, visit, method=method, name="submit")
+
+
+async def step(site: Site, visit: Visit, *, method: Method, name: str) -> Response:
+    """Serve `/sign-in/{method}/{name}`: one step of one method."""
+    taken = method.steps[name]
+    if (visit.method == "POST") != taken.posts:
+        raise RequestError("method_not_allowed", "this step does not answer that method", status=405)
+    transaction = await load(site, visit, named=taken.handle_of(visit))
     client = await _client(site, transaction)
+    return await _answered(
+        site,
+        visit,
+        transaction,
+        _taken(site, visit, method=method, step=taken, transaction=transaction, client=client),
+    )
+
+
+async def _answered(site: Site, visit: Visit, transaction: Transaction, answering: Awaitable[Response]) -> Response:
+    """Send a refusal to the application that waits; the attempt is over then."""
     try:
-        if visit.method == "POST":
-            response = await _submitted(site, visit, transaction=transaction, client=client)
-        else:
-            response = await _shown(site, visit, transaction=transaction, client=client)
+        return await answering
     except RedirectedError as error:
         response = answer_with_error(site, error=error, language=visit.language)
         response.headers.append("set-cookie", site.cookies.clear_login(handle=transaction.handle))
-    return response
+        return response
+
+
+def _first_panel(site: Site) -> str:
+    return next((name for name, method in site.methods.items() if method.panel is not None), "")
 
 
 async def consent(site: Site, visit: Visit) -> Response:
@@ -85,71 +114,69 @@ async def _shown(site: Site, visit: Visit, *, transaction: Transaction, client: 
             raise refused(pending.request, "login_required", "the person must sign in")
         if pending.request.login_hint is not None or Prompt.SELECT_ACCOUNT in pending.request.prompt:
             username = pending.request.login_hint
-    return _form(
-        site, visit, transaction=transaction, client=client, username=username or "", again=present is not None
+    return _doors(
+        site,
+        visit,
+        transaction=transaction,
+        client=client,
+        username=username or "",
+        again=present is not None,
     )
 
 
-async def _submitted(site: Site, visit: Visit, *, transaction: Transaction, client: Client | None) -> Response:
-    require_own_origin(origin=visit.origin, fetch_site=visit.fetch_site, own_origin=site.origin)
-    require_form_token(visit.form.get("form_token"), cookie=transaction.secret, purpose="sign-in")
-    username = visit.form.get("username") or ""
-    password = visit.form.get("password")
-    if not username.strip() or password is None:
-        missing = tuple(name for name, given in (("username", username.strip()), ("password", password)) if not given)
-        return _form(
-            site, visit, transaction=transaction, client=client, username=username, missing=missing, status=422
-        )
-    outcome = await authenticate_person(
-        site.context,
-        site.throttle,
-        username=username,
-        password=Secret(password),
-        address=limiting_key(visit.address),
-    )
-    if isinstance(outcome, SignedIn):
-        return await _signed_in(site, visit, transaction=transaction, client=client, user=outcome.user)
-    # What was typed as a name is not recorded: it is a password often enough.
-    site.context.telemetry.record((Event(EventName.SIGN_IN_FAILED, site.context.now()),))
-    if isinstance(outcome, Wait):
-        response = _form(
-            site, visit, transaction=transaction, client=client, username=username, wait=outcome.seconds, status=429
-        )
-        response.headers["retry-after"] = str(outcome.seconds)
-        return response
-    return _form(site, visit, transaction=transaction, client=client, username=username, wrong=True, status=422)
-
-
-async def _signed_in(
-    site: Site, visit: Visit, *, transaction: Transaction, client: Client | None, user: User
+async def _taken(
+    site: Site,
+    visit: Visit,
+    *,
+    method: Method,
+    step: StepOf,
+    transaction: Transaction,
+    client: Client | None,
 ) -> Response:
-    pending = transaction.pending
-    if isinstance(pending, PendingAuthorization) and pending.request.expected_subject not in (None, user.subject):
-        # OIDC Core §3.1.2.1: the application waits for somebody else.
-        raise refused(pending.request, "login_required", "another person signed in")
-    before = await browser_session.find(site, visit)
-    secret, session = browser_session.fresh(site, visit, user=user)
-    event = Event(
-        EventName.SIGNED_IN,
-        session.auth_time,
-        subject=user.subject,
-        client_id=None if client is None else client.client_id,
-        fields={"device": session.device},
-    )
-
-    def decide(record: LoginTransaction | None) -> Decision[bool]:
-        if record is None:
-            return Decision(False)
-        return Decision(True, (Put(session), Put(transaction.by(session.id_digest)), Audit(event)), (event,))
-
-    if not await site.context.commit(LoginKey(transaction.record.id_digest), decide, now=session.auth_time):
-        raise RequestError("sign_in_elsewhere", "this sign-in is not under way here", detail="expired meanwhile")
-    if before is not None:
-        await browser_session.replace_session(site, old=before.session, new=session)
-    response = await _go_on(site, visit, transaction=transaction, client=client, present=Present(secret, session, user))
-    lifetime = site.context.config.browser_session_lifetime
-    response.headers.append("set-cookie", site.cookies.set_session(secret, lifetime=lifetime))
+    """Run one step of a method, keep what it says, and answer."""
+    if step.posts:
+        require_own_origin(origin=visit.origin, fetch_site=visit.fetch_site, own_origin=site.origin)
+        require_form_token(visit.form.get("form_token"), cookie=transaction.secret, purpose="sign-in")
+    language = _language(site, visit, transaction)
+    outcome = await step.run(site, visit, _attempt(transaction, method, username=""), site.texts(language))
+    match outcome:
+        case Proven():
+            present = await open_session(
+                site, visit, outcome, method=method.name, transaction=transaction, client=client
+            )
+            response = await _go_on(site, visit, transaction=transaction, client=client, present=present)
+            lifetime = site.context.config.browser_session_lifetime
+            response.headers.append("set-cookie", site.cookies.set_session(present.secret, lifetime=lifetime))
+        case Ask(template, values, status):
+            response = site.page(
+                template,
+                language=language,
+                status=status,
+                form_targets=_targets(transaction, client),
+                login=transaction.handle,
+                form_token=form_token(transaction.secret, purpose="sign-in"),
+                **{"client": client, **values},
+            )
+        case Again():
+            response = _doors(site, visit, transaction=transaction, client=client, failed=(method, outcome))
+        case Away(location, keep, cookies):
+            await _keep(site, transaction, method=method, what=keep)
+            response = see_other(location)
+            for cookie in cookies:
+                response.headers.append("set-cookie", cookie)
+        case _:
+            assert_never(outcome)
     return response
+
+
+async def _keep(site: Site, transaction: Transaction, *, method: Method, what: Mapping[str, Any] | None) -> None:
+    record = transaction.keeping(method.name, what)
+
+    def decide(stored: LoginTransaction | None) -> Decision[bool]:
+        return Decision(False) if stored is None else Decision(True, (Put(record),))
+
+    if not await site.context.commit(LoginKey(record.id_digest), decide, now=site.context.now()):
+        raise RequestError("sign_in_elsewhere", "this sign-in is not under way here", detail="expired meanwhile")
 
 
 async def _go_on(
@@ -193,39 +220,67 @@ def _suffices(site: Site, transaction: Transaction, present: Present) -> bool:
     )
 
 
-def _form(
+def _doors(
     site: Site,
     visit: Visit,
     *,
     transaction: Transaction,
     client: Client | None,
-    username: str,
-    missing: tuple[str, ...] = (),
-    wrong: bool = False,
-    wait: int = 0,
+    username: str = "",
     again: bool = False,
-    status: int = 200,
+    failed: tuple[Method, Again] | None = None,
 ) -> Response:
-    pending = transaction.pending
-    targets: tuple[str, ...] = ()
-    if client is not None and isinstance(pending, PendingAuthorization):
-        targets = form_targets(client, target=pending.request.target)
+    """The sign-in page: the panels and doors of every method, and what went wrong in one of them."""
     language = _language(site, visit, transaction)
-    return site.page(
+    texts = site.texts(language)
+    values: dict[str, Any] = {}
+    for method in site.methods.values():
+        values |= method.panel_values(_attempt(transaction, method, username=username))
+    wait = 0
+    if failed is not None:
+        values |= failed[1].values
+        wait = failed[1].wait
+    response = site.page(
         "sign_in.html",
         language=language,
-        status=status,
-        form_targets=targets,
+        status=200 if failed is None else failed[1].status,
+        form_targets=_targets(transaction, client),
         client=client,
-        username=username[:MAX_USERNAME],
-        missing=missing,
-        wrong=wrong,
-        wait=wait,
         again=again,
         login=transaction.handle,
         form_token=form_token(transaction.secret, purpose="sign-in"),
+        problems=() if failed is None else failed[1].problems,
+        panels=[method.panel for method in site.methods.values() if method.panel is not None],
+        doors=[
+            (door.label, _step_path(site, transaction, method, door), door.mark)
+            for method in site.methods.values()
+            for door in method.doors(texts)
+        ],
         language_links=_language_links(site, transaction, current=language),
+        **values,
     )
+    if wait:
+        response.headers["retry-after"] = str(wait)
+    return response
+
+
+def _step_path(site: Site, transaction: Transaction, method: Method, door: Door) -> str:
+    return site.path(f"/sign-in/{method.name}/{door.step}?login={transaction.handle}")
+
+
+def _attempt(transaction: Transaction, method: Method, *, username: str) -> Attempt:
+    pending = transaction.pending
+    acr_values: tuple[str, ...] = ()
+    if isinstance(pending, PendingAuthorization):
+        acr_values = pending.request.essential_acr or pending.request.acr_values
+    return Attempt(transaction.handle, transaction.kept.get(method.name), username, acr_values)
+
+
+def _targets(transaction: Transaction, client: Client | None) -> tuple[str, ...]:
+    pending = transaction.pending
+    if client is None or not isinstance(pending, PendingAuthorization):
+        return ()
+    return form_targets(client, target=pending.request.target)
 
 
 def _language(site: Site, visit: Visit, transaction: Transaction) -> str:

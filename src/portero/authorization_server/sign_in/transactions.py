@@ -8,7 +8,8 @@ page leads nowhere.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.responses import Response
@@ -58,10 +59,19 @@ class Transaction:
     pending: Pending
     authenticated: Digest | None = None
     """The browser session that was made for it."""
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    """By method, what it kept for its next step. Over once somebody is authenticated."""
 
     def by(self, browser_session: Digest) -> LoginTransaction:
         """The record that remembers who signed in for it."""
-        return replace(self.record, request=_to_json(self.pending, authenticated=browser_session))
+        return replace(self.record, request=_to_json(self.pending, authenticated=browser_session, kept={}))
+
+    def keeping(self, method: str, what: Mapping[str, Any] | None) -> LoginTransaction:
+        """The record in which a method keeps something, or nothing any more."""
+        kept = {name: each for name, each in self.kept.items() if name != method}
+        if what is not None:
+            kept[method] = what
+        return replace(self.record, request=_to_json(self.pending, authenticated=self.authenticated, kept=kept))
 
 
 async def begin(site: Site, visit: Visit, pending: Pending, *, response: Response) -> str:
@@ -77,7 +87,7 @@ async def begin(site: Site, visit: Visit, pending: Pending, *, response: Respons
     handle = new_handle(now=now, random=context.random.bytes(4))
     record = LoginTransaction(
         id_digest=sha256_of(secret),
-        request=_to_json(pending, authenticated=None),
+        request=_to_json(pending, authenticated=None, kept={}),
         created=now,
         expires=NumericDate(now + int(lifetime.total_seconds())),
     )
@@ -92,30 +102,35 @@ async def begin(site: Site, visit: Visit, pending: Pending, *, response: Respons
     return handle
 
 
-async def load(site: Site, visit: Visit) -> Transaction:
+async def load(site: Site, visit: Visit, *, named: str | None = None) -> Transaction:
     """Find the transaction that the parameter `login` names, by the cookie of this browser.
+
+    Args:
+        named: the handle, where another parameter carried it.
 
     Raises:
         RequestError: `sign_in_elsewhere` (a page): begun in another browser, over, or no cookies.
         Unavailable: the store is not there.
     """
-    handle = visit.parameters.get("login") or ""
+    handle = named if named is not None else visit.parameters.get("login") or ""
     secret = site.cookies.login(visit.cookies, handle=handle) if is_handle(handle) else None
     if secret is None:
         raise _elsewhere("no cookie for this sign-in")
     record = await site.context.store.read(LoginKey(sha256_of(secret)))
     if record is None or record.expires <= site.context.now():
         raise _elsewhere("the sign-in has expired")
-    pending, authenticated = _from_json(record.request)
-    return Transaction(handle, secret, record, pending, authenticated)
+    pending, authenticated, kept = _from_json(record.request)
+    return Transaction(handle, secret, record, pending, authenticated, kept)
 
 
 def _elsewhere(detail: str) -> RequestError:
     return RequestError("sign_in_elsewhere", "this sign-in is not under way here", status=400, detail=detail)
 
 
-def _to_json(pending: Pending, *, authenticated: Digest | None) -> str:
+def _to_json(pending: Pending, *, authenticated: Digest | None, kept: Mapping[str, Any]) -> str:
     members: dict[str, Any] = {"authenticated": None if authenticated is None else authenticated.hex()}
+    if kept:
+        members["kept"] = kept
     match pending:
         case PendingAuthorization(request):
             members["authorization"] = request_to_json(request)
@@ -126,11 +141,12 @@ def _to_json(pending: Pending, *, authenticated: Digest | None) -> str:
     return json.dumps(members, separators=(",", ":"))
 
 
-def _from_json(text: str) -> tuple[Pending, Digest | None]:
+def _from_json(text: str) -> tuple[Pending, Digest | None, Mapping[str, Any]]:
     members = json.loads(text)
     authenticated = None if members["authenticated"] is None else Digest(bytes.fromhex(members["authenticated"]))
+    kept = members.get("kept", {})
     if "authorization" in members:
-        return PendingAuthorization(request_from_json(members["authorization"])), authenticated
+        return PendingAuthorization(request_from_json(members["authorization"])), authenticated, kept
     if "page" in members:
-        return PendingPage(members["page"]), authenticated
-    return PendingSignOut(members["sign_out"]), authenticated
+        return PendingPage(members["page"]), authenticated, kept
+    return PendingSignOut(members["sign_out"]), authenticated, kept

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from portero.authorization_server.context import Context
+from portero.authorization_server.sign_in.method import Proven
 from portero.authorization_server.sign_in.throttle import SignInThrottle
+from portero.core.oauth.authorization import PASSWORD_ACR
 from portero.core.transitions import User, UsernameKey
-from portero.core.types import Secret
+from portero.core.types import NumericDate, Secret
+
+AMR = ("pwd",)
+"""RFC 8176 §2."""
 
 MAX_USERNAME = 320
 MAX_PASSWORD = 1024
@@ -61,3 +66,8 @@ async def authenticate_person(
         return Wrong()
     throttle.succeeded(username=name, address=address)
     return SignedIn(user)
+
+
+def proven_by_password(user: User, *, now: NumericDate) -> Proven:
+    """What a right password proves, now."""
+    return Proven(user, auth_time=now, acr=PASSWORD_ACR, amr=AMR)
