@@ -8,6 +8,7 @@ asked decides what that means, and it never means that a caller's token is bad.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -25,19 +26,33 @@ _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-a
 _CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=30.0)
 
 
+class TooSlow(Unavailable):
+    """There was no whole answer in time."""
+
+
 class Fetcher:
-    """Fetches from threads. One per Guard; closed with it.
+    """Fetches from threads. One per Guard or client session; closed with it.
 
     Args:
         limits: of each fetch.
         socket: a Unix socket that answers whatever host a URL names.
+        trust_env: take proxies and certificates from the environment, as a program on a person's machine should.
+        ssl_context: whom to trust; None: the system's.
     """
 
-    def __init__(self, *, limits: Limits | None = None, socket: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        socket: Path | None = None,
+        trust_env: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
         self._limits = limits or Limits()
         self._client = httpx2.Client(
             follow_redirects=False,
-            trust_env=False,
+            trust_env=trust_env,
+            verify=True if ssl_context is None else ssl_context,
             timeout=self._limits.timeout,
             limits=_CONNECTIONS,
             headers=_HEADERS,
@@ -63,8 +78,10 @@ class Fetcher:
                     if len(body) > limit:
                         raise Unavailable(f"{_place(request.url)} answers with more than {limit} bytes")
                     if time.monotonic() > deadline:
-                        raise Unavailable(f"{_place(request.url)} does not finish within {self._limits.timeout:g} s")
+                        raise TooSlow(f"{_place(request.url)} does not finish within {self._limits.timeout:g} s")
                 return _fetched(response, bytes(body))
+        except httpx2.TimeoutException as error:
+            raise TooSlow(f"{_place(request.url)}: {type(error).__name__}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
 

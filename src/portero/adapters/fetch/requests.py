@@ -24,8 +24,8 @@ class FetchRequest:
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    form: Mapping[str, str] | None = field(default=None, repr=False)
-    """Sent as `application/x-www-form-urlencoded` with POST; `None`: GET."""
+    form: Mapping[str, str | list[str]] | None = field(default=None, repr=False)
+    """Sent as `application/x-www-form-urlencoded` with POST, a list as one field many times; `None`: GET."""
 
 
 @dataclass(frozen=True, slots=True)
