@@ -12,7 +12,7 @@ import pytest
 from portero.client import Auth, FileStore, NotReplayableError, SignInRequired, State
 from portero.client.tokens import parse_tokens, render_tokens
 from portero.core.jose.jws import unverified_payload
-from tests.client.world import World
+from tests.client.world import PLAIN, World
 
 LATER = 1800.0
 TAKES_ALL = "{}/refuses?status=200"
@@ -23,7 +23,7 @@ TAKES_ALL = "{}/refuses?status=200"
 def test_every_request_has_a_proof_of_its_own(world: World, tmp_path: Path) -> None:
     """A fresh `jti` each, for this address and this token; the refresh is proven with the same key."""
     session = world.session(store=FileStore(tmp_path / "tokens.json"), dpop=True)
-    with httpx2.Client(auth=Auth(session), trust_env=False) as http:
+    with httpx2.Client(auth=Auth(session), **PLAIN) as http:
         for _ in range(3):
             http.post(TAKES_ALL.format(world.api), content=b"rye")
         world.advance(LATER)
@@ -60,7 +60,7 @@ def test_a_key_that_is_lost_is_one_clean_sign_in(world: World, tmp_path: Path) -
     assert tokens is not None
     path.write_text(render_tokens(replace(tokens, key=None)))
     session = world.session(store=FileStore(path), dpop=True, sign_in=False)
-    with httpx2.Client(auth=Auth(session), trust_env=False) as http, pytest.raises(SignInRequired, match="key_lost"):
+    with httpx2.Client(auth=Auth(session), **PLAIN) as http, pytest.raises(SignInRequired, match="key_lost"):
         http.get(f"{world.api}/orders")
 
     assert State.SIGNED_OUT is session.state
@@ -86,5 +86,5 @@ def test_a_stream_that_needs_another_proof_is_not_sent_again(world: World) -> No
     """The nonce is asked for with a body that is gone: a named error."""
     session = world.session(dpop=True)
     challenge = 'DPoP error="use_dpop_nonce"'
-    with httpx2.Client(auth=Auth(session), trust_env=False) as http, pytest.raises(NotReplayableError):
+    with httpx2.Client(auth=Auth(session), **PLAIN) as http, pytest.raises(NotReplayableError):
         http.post(f"{world.api}/refuses", params={"challenge": challenge, "nonce": "n1"}, content=iter([b"once"]))

@@ -14,7 +14,7 @@ import pytest
 from portero.client import TRANSITIONS, Auth, Cause, FileStore, RefreshUnavailable, SignInRequired, State
 from portero.client.events import Event, Step, Transitioned
 from portero.client.machine import next_state
-from tests.client.world import Fault, World
+from tests.client.world import PLAIN, Fault, World
 
 LATER = 1800.0
 
@@ -103,7 +103,7 @@ def test_no_token_is_in_logs_errors_addresses_or_reprs(
     world.sign_in(session)
     secrets = _secrets(session)
     shown = [repr(session), repr(session.core.tokens), repr(session.token_info()), repr(session.core.store)]
-    with httpx2.Client(auth=Auth(session), trust_env=False) as http:
+    with httpx2.Client(auth=Auth(session), **PLAIN) as http:
         answer = http.get(f"{world.api}/orders?page=2")
         shown += [repr(http.auth), repr(answer), repr(answer.request.headers), str(answer.request.url)]
         world.advance(LATER)

@@ -13,14 +13,14 @@ import pytest
 
 from portero.client import Auth, ClientLimits, RefreshUnavailable, Secret, SignInRequired, State
 from tests.authorization_server.back_channel import SECRET
-from tests.client.world import Fault, World
+from tests.client.world import PLAIN, Fault, World
 
 HOUR = 3600.0
 LIBRARIES = pytest.mark.parametrize("library", [httpx2, httpx], ids=["httpx2", "httpx"])
 
 
 def call_many(world: World, auth: Auth, library: Any, many: int) -> list[int]:
-    with library.Client(auth=auth, trust_env=False) as http, ThreadPoolExecutor(many) as pool:
+    with library.Client(auth=auth, **PLAIN) as http, ThreadPoolExecutor(many) as pool:
         together = threading.Barrier(many)
 
         def call(_: int) -> int:
@@ -37,10 +37,10 @@ def test_one_auth_serves_httpx2_and_httpx_in_threads_and_event_loops(world: Worl
     auth = Auth(world.session())
 
     async def asynchronously() -> int:
-        async with library.AsyncClient(auth=auth, trust_env=False) as http:
+        async with library.AsyncClient(auth=auth, **PLAIN) as http:
             return int((await http.get(f"{world.api}/orders")).status_code)
 
-    with library.Client(auth=auth, trust_env=False) as http:
+    with library.Client(auth=auth, **PLAIN) as http:
         assert http.get(f"{world.api}/orders").status_code == 200
     assert asyncio.run(asynchronously()) == 200
     assert world.posts == []
@@ -71,7 +71,7 @@ def test_a_hundred_coroutines_that_meet_an_expired_token_are_one_refresh(
     world.advance(HOUR / 2, client=known)
 
     async def together() -> list[int]:
-        async with library.AsyncClient(auth=auth, trust_env=False, timeout=60) as http:
+        async with library.AsyncClient(auth=auth, **PLAIN, timeout=60) as http:
             answers = await asyncio.gather(*(http.get(f"{world.api}/orders") for _ in range(100)))
         return [answer.status_code for answer in answers]
 
@@ -131,7 +131,7 @@ def test_two_services_are_one_refresh_token_hence_one_refresh(world: World) -> N
     """There is one lock for the token, not one for each service."""
     auth = Auth(world.session(allowed_origins=(world.api, world.other_origin)))
     world.advance(HOUR / 2)
-    with httpx2.Client(auth=auth, trust_env=False) as http, ThreadPoolExecutor(2) as pool:
+    with httpx2.Client(auth=auth, **PLAIN) as http, ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda origin: http.get(f"{origin}/orders"), (world.api, world.other_origin)))
 
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -146,7 +146,7 @@ def test_a_proactive_refresh_makes_nobody_wait_and_its_failure_harms_nobody(worl
     fault = Fault(status=503, hold=threading.Event())
     world.faults.append(fault)
     world.advance(294)
-    with httpx2.Client(auth=Auth(session), trust_env=False) as http:
+    with httpx2.Client(auth=Auth(session), **PLAIN) as http:
         assert http.get(f"{world.api}/orders").status_code == 200
         assert fault.arrived.wait(30)
         assert fault.hold is not None
@@ -165,7 +165,7 @@ def test_after_a_sleep_that_only_the_wall_clock_saw_the_first_call_refreshes_bef
     auth = Auth(world.session())
     world.advance(HOUR / 2, client=False)
     world.clock.set_wall(world.clock.now() + HOUR / 2)
-    with httpx2.Client(auth=auth, trust_env=False) as http:
+    with httpx2.Client(auth=auth, **PLAIN) as http:
         assert http.get(f"{world.api}/orders").status_code == 200
 
     assert len(world.requests) == 1
@@ -177,7 +177,7 @@ def test_a_wall_clock_that_jumps_by_two_hours_causes_one_refresh_at_most(world: 
     """No loop, and no 401."""
     auth = Auth(world.session())
     world.clock.set_wall(world.clock.now() + hours * HOUR)
-    with httpx2.Client(auth=auth, trust_env=False) as http:
+    with httpx2.Client(auth=auth, **PLAIN) as http:
         for _ in range(5):
             assert http.get(f"{world.api}/orders").status_code == 200
 
@@ -221,7 +221,7 @@ def test_a_caller_who_is_cancelled_leaves_alone_and_the_refresh_goes_on(world: W
     world.advance(HOUR / 2)
 
     async def one_leaves() -> int:
-        async with httpx2.AsyncClient(auth=Auth(session), trust_env=False) as http:
+        async with httpx2.AsyncClient(auth=Auth(session), **PLAIN) as http:
             first = asyncio.create_task(http.get(f"{world.api}/orders"))
             await asyncio.to_thread(fault.arrived.wait, 30)
             second = asyncio.create_task(http.get(f"{world.api}/orders"))
@@ -241,7 +241,7 @@ def test_two_refreshes_that_do_not_cure_an_address_end_the_refreshing_for_it(wor
     """A service that always says 401 costs two refreshes, not one for each call."""
     auth = Auth(world.session())
     url = f'{world.api}/refuses?challenge=Bearer error="invalid_token"'
-    with httpx2.Client(auth=auth, trust_env=False) as http:
+    with httpx2.Client(auth=auth, **PLAIN) as http:
         for _ in range(5):
             assert http.get(url).status_code == 401
         assert len(world.refreshes) == 2
@@ -266,7 +266,7 @@ def test_only_a_401_that_another_token_may_cure_refreshes(
 ) -> None:
     """RFC 6750 §3.1."""
     auth = Auth(world.session())
-    with httpx2.Client(auth=auth, trust_env=False) as http:
+    with httpx2.Client(auth=auth, **PLAIN) as http:
         answer = http.get(f"{world.api}/refuses", params={"status": str(status), "challenge": challenge})
 
     assert (status, refreshes) == (answer.status_code, len(world.refreshes))
@@ -275,7 +275,7 @@ def test_only_a_401_that_another_token_may_cure_refreshes(
 def test_nobody_signed_in_is_a_named_error(world: World) -> None:
     """No request leaves."""
     auth = Auth(world.session(sign_in=False))
-    with httpx2.Client(auth=auth, trust_env=False) as http, pytest.raises(SignInRequired) as caught:
+    with httpx2.Client(auth=auth, **PLAIN) as http, pytest.raises(SignInRequired) as caught:
         http.get(f"{world.api}/orders")
 
     assert caught.value.reason == "signed_out"

@@ -15,7 +15,7 @@ import requests
 from portero.client import Auth, NotReplayableError, StepUpRequired
 from portero.client.requests import RequestsSession
 from portero.core.errors import ConfigurationError
-from tests.client.world import World
+from tests.client.world import PLAIN, World
 
 LATER = 1800.0
 LIBRARIES = pytest.mark.parametrize("library", [httpx2, httpx], ids=["httpx2", "httpx"])
@@ -26,7 +26,7 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx2, httpx], ids=["httpx2", "
 @LIBRARIES
 def test_only_an_allowed_origin_gets_the_token(world: World, library: Any) -> None:
     """Another port, another name for the same machine, another scheme: none of them is the same origin."""
-    with library.Client(auth=Auth(world.session()), trust_env=False) as http:
+    with library.Client(auth=Auth(world.session()), **PLAIN) as http:
         answer = http.get(f"{world.other_origin}/orders")
 
     assert answer.status_code == 401
@@ -63,7 +63,7 @@ def test_an_auth_that_nobody_may_hear_of_is_a_mistake(world: World) -> None:
 @LIBRARIES
 def test_an_authorization_header_the_caller_set_is_never_overwritten(world: World, library: Any) -> None:
     """Then the answer, too, is the caller's own business."""
-    with library.Client(auth=Auth(world.session()), trust_env=False) as http:
+    with library.Client(auth=Auth(world.session()), **PLAIN) as http:
         answer = http.get(f"{world.api}/orders", headers={"Authorization": "Basic YTpi"})
 
     assert (answer.status_code, world.requests[0].headers["authorization"]) == (401, "Basic YTpi")
@@ -74,7 +74,7 @@ def test_an_authorization_header_the_caller_set_is_never_overwritten(world: Worl
 @LIBRARIES
 def test_a_redirect_to_another_origin_carries_no_token(world: World, library: Any) -> None:
     """And its 401 refreshes nothing."""
-    with library.Client(auth=Auth(world.session()), trust_env=False, follow_redirects=True) as http:
+    with library.Client(auth=Auth(world.session()), **PLAIN, follow_redirects=True) as http:
         answer = http.get(f"{world.api}/redirect", params={"to": f"{world.other_origin}/orders"})
 
     assert answer.status_code == 401
@@ -88,7 +88,7 @@ def test_one_retry_and_the_answer_that_comes_back_is_the_second_one(world: World
     """A second 401 comes back as it is."""
     auth = Auth(world.session())
     world.advance(LATER, client=False)
-    with library.Client(auth=auth, trust_env=False) as http:
+    with library.Client(auth=auth, **PLAIN) as http:
         assert http.get(f"{world.api}/orders").status_code == 200
         assert len(world.requests) == 2
         assert http.get(f"{world.api}/refuses?challenge=Bearer").status_code == 401
@@ -123,7 +123,7 @@ def test_a_body_that_can_be_sent_twice_is_byte_identical_the_second_time(
     for kind, body in _bodies(tmp_path):
         world.requests.clear()
         world.advance(LATER, client=False)
-        with library.Client(auth=auth, trust_env=False) as http:
+        with library.Client(auth=auth, **PLAIN) as http:
             assert http.post(f"{world.api}/orders", **body).status_code == 200, kind
         first, second = world.requests
         assert first.body == second.body, kind
@@ -162,7 +162,7 @@ def test_a_stream_is_never_sent_again(world: World, library: Any, tmp_path: Path
         world.requests.clear()
         world.posts.clear()
         world.advance(LATER, client=False)
-        with library.Client(auth=auth, trust_env=False) as http:
+        with library.Client(auth=auth, **PLAIN) as http:
             with pytest.raises(NotReplayableError) as caught:
                 http.post(f"{world.api}/orders", **body)
             assert caught.value.response.status_code == 401, kind
@@ -183,7 +183,7 @@ def test_an_asynchronous_stream_is_never_sent_again(world: World, library: Any) 
         yield b"once"
 
     async def call() -> None:
-        async with library.AsyncClient(auth=Auth(world.session()), trust_env=False) as http:
+        async with library.AsyncClient(auth=Auth(world.session()), **PLAIN) as http:
             world.advance(LATER, client=False)
             with pytest.raises(NotReplayableError) as caught:
                 await http.post(f"{world.api}/orders", content=generated())
@@ -198,7 +198,7 @@ def test_before_a_stream_is_sent_the_token_is_checked(world: World) -> None:
     """A stale one is refreshed first, so that the one try is a good one."""
     auth = Auth(world.session())
     world.advance(LATER)
-    with httpx2.Client(auth=auth, trust_env=False) as http:
+    with httpx2.Client(auth=auth, **PLAIN) as http:
         answer = http.post(f"{world.api}/orders", content=iter([b"once"]))
 
     assert answer.text == "POST once"
@@ -215,7 +215,7 @@ def test_what_may_have_acted_is_repeated_only_after_a_challenge(
 ) -> None:
     """Whoever writes a challenge refused before acting; `replay_unsafe` says that all our services do."""
     auth = Auth(world.session(replay_unsafe=replay_unsafe))
-    with httpx2.Client(auth=auth, trust_env=False, headers={"Idempotency-Key": "k1"}) as http:
+    with httpx2.Client(auth=auth, **PLAIN, headers={"Idempotency-Key": "k1"}) as http:
         http.request(method, f"{world.api}/refuses", params={"challenge": challenge})
 
     assert (2 if method == "GET" else all_sent) == len(world.requests)
@@ -226,7 +226,7 @@ def test_a_step_up_says_what_is_needed_and_repeats_nothing(world: World) -> None
     """RFC 9470 §3."""
     challenge = 'Bearer error="insufficient_user_authentication", acr_values="mfa", max_age="60"'
     auth = Auth(world.session())
-    with httpx2.Client(auth=auth, trust_env=False) as http, pytest.raises(StepUpRequired) as caught:
+    with httpx2.Client(auth=auth, **PLAIN) as http, pytest.raises(StepUpRequired) as caught:
         http.get(f"{world.api}/refuses", params={"challenge": challenge})
 
     assert (caught.value.acr_values, caught.value.max_age) == ("mfa", "60")
@@ -237,7 +237,7 @@ def test_a_step_up_says_what_is_needed_and_repeats_nothing(world: World) -> None
 def test_a_request_that_is_sent_again_by_its_owner_gets_the_token_of_then(world: World, library: Any) -> None:
     """No token of ours stays in a request."""
     auth = Auth(world.session())
-    with library.Client(auth=auth, trust_env=False) as http:
+    with library.Client(auth=auth, **PLAIN) as http:
         request = http.build_request("GET", f"{world.api}/orders")
         for _ in range(2):
             assert http.send(request).status_code == 200

@@ -25,7 +25,7 @@ from portero.client import (
 from portero.client.stores.locks import locked
 from portero.client.tokens import parse_tokens
 from tests.authorization_server.back_channel import ANA
-from tests.client.world import Fault, World
+from tests.client.world import PLAIN, Fault, World
 
 LATER = 1800.0
 QUICK = ClientLimits(lock=0.05)
@@ -175,10 +175,16 @@ def test_when_a_refresh_is_told_its_tokens_are_in_the_store(world: World, path: 
     """Committed before announced."""
     session = world.session(store=FileStore(path))
     seen: list[str] = []
-    session.on_event(
-        lambda event: seen.append(refresh_token_of(path)) if getattr(event, "target", None) is State.SIGNED_IN else None
-    )
+    told = threading.Event()
+
+    def look(event: object) -> None:
+        if getattr(event, "target", None) is State.SIGNED_IN:
+            seen.append(refresh_token_of(path))
+            told.set()
+
+    session.on_event(look)
     session.refresh()
+    assert told.wait(30)
 
     assert [world.refreshes[0].answer["refresh_token"]] == seen
 
@@ -323,7 +329,7 @@ def test_the_other_programs_learn_of_a_sign_out_with_their_next_call(world: Worl
     first.sign_out()
 
     for other in others:
-        with httpx2.Client(auth=Auth(other), trust_env=False) as http, pytest.raises(SignInRequired):
+        with httpx2.Client(auth=Auth(other), **PLAIN) as http, pytest.raises(SignInRequired):
             http.get(f"{world.api}/orders")
         assert State.SIGNED_OUT is other.state
     assert world.requests == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+import ssl
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,9 @@ REPORTS = replace(SPA, client_id=ClientId("reports"), redirect_uris=("http://127
 """A program on people's machines: public, with attempts."""
 NIGHTLY = replace(GUARD, client_id=ClientId("nightly"), scope=("orders:read",), audiences=(AUDIENCE,))
 """A program that acts for itself."""
+PLAIN: dict[str, Any] = {"trust_env": False, "verify": False}
+"""For clients of the service: it speaks plain http, and there are no certificates to load."""
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 WAIT = 30.0
 """Seconds: a bound for what must happen, not a measure."""
 
@@ -185,7 +189,13 @@ class World:
 
     def config(self, **changes: Any) -> Config:
         """The configuration of the program `reports`."""
-        settings = {"issuer": self.issuer, "client_id": "reports", "allowed_origins": (self.api,), **changes}
+        settings = {
+            "issuer": self.issuer,
+            "client_id": "reports",
+            "allowed_origins": (self.api,),
+            "ssl_context": _NO_TLS,
+            **changes,
+        }
         return Config(**settings)
 
     def session(self, *, store: TokenStore | None = None, sign_in: bool = True, **changes: Any) -> Session:
@@ -201,7 +211,7 @@ class World:
         client = replace(REPORTS, client_id=ClientId(session.config.client_id))
         form = {**self.server.exchange_form(client, **changes), "client_id": client.client_id}
         key = session.core.new_key()
-        with session.signing_in("test") as era, httpx2.Client(trust_env=False) as http:
+        with session.signing_in("test") as era, httpx2.Client(**PLAIN) as http:
             headers = {}
             for _ in range(2):
                 if key is not None:
