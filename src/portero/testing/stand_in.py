@@ -20,6 +20,7 @@ from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal, unavailable
 from portero.core.policy.requirement import Requirement
 from portero.core.revocation.subscription import Subscription
+from portero.ports import Clock
 from portero.resource_server import Guard
 from portero.resource_server.sender import Sender
 from portero.resource_server.trust import KeysWanted, Trust
@@ -36,14 +37,16 @@ class StandIn(InMemoryIssuer):
 
 
 @contextmanager
-def stand_in_for(guard: Guard, *, issuer: str | None = None) -> Iterator[StandIn]:
+def stand_in_for(guard: Guard, *, issuer: str | None = None, clock: Clock | None = None) -> Iterator[StandIn]:
     """Be one of a Guard's issuers until the block ends; tokens of the others are refused with 503.
 
     Args:
-        guard: the service's own. Its clock is the issuer's.
+        guard: the service's own.
         issuer: which of its issuers; the first by default.
+        clock: what Guard and issuer take for the time; the Guard's own by default.
     """
-    stand_in = StandIn(issuer or next(iter(guard._trusts)), audience=guard.audience, clock=guard.clock)
+    clock = clock or guard.clock
+    stand_in = StandIn(issuer or next(iter(guard._trusts)), audience=guard.audience, clock=clock)
     # What was learned from the real issuer, and what will be learned from this one, are kept apart.
     trusts = {url: _forgetful(trust) for url, trust in guard._trusts.items()}
 
@@ -65,6 +68,8 @@ def stand_in_for(guard: Guard, *, issuer: str | None = None) -> Iterator[StandIn
 
     with patch.multiple(
         guard,
+        clock=clock,
+        _now=clock.now,
         _trusts=trusts,
         _only_trust=next(iter(trusts.values())) if len(trusts) == 1 else None,
         _cache=VerifiedTokens(max_entries=1000, max_bytes=2**24),
