@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "README.es.md", "docs/how-to/protect-a-service.md", "docs/how-to/call-the-next-service.md"]
+PAGES = [
+    "README.md",
+    "README.es.md",
+    "docs/how-to/protect-a-service.md",
+    "docs/how-to/call-the-next-service.md",
+    "docs/how-to/other-issuers.md",
+]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -6,7 +6,8 @@ left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -100,6 +101,7 @@ class TrustedIssuer:
     jti_claim: str = "jti"
     scope_claim: str = "scope"
     required_claims: tuple[str, ...] = ()
+    required_values: Mapping[str, str | int | bool] = field(default_factory=dict)
     insecure_accept_typ_jwt: bool = False
     insecure_accept_missing_typ: bool = False
     insecure_optional_claims: frozenset[str] = frozenset()
@@ -129,6 +131,7 @@ class TrustedIssuer:
             jti_claim=self.jti_claim,
             scope_claim=self.scope_claim,
             required_claims=self.required_claims,
+            required_values=self.required_values,
             insecure_accept_typ_jwt=self.insecure_accept_typ_jwt,
             insecure_accept_missing_typ=self.insecure_accept_missing_typ,
             insecure_optional_claims=self.insecure_optional_claims,

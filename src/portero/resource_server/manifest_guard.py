@@ -146,6 +146,7 @@ def trusted_issuer(issuer: ManifestIssuer, environ: Mapping[str, str], *, file: 
         jti_claim=issuer.jti_claim,
         scope_claim=issuer.scope_claim,
         required_claims=issuer.required_claims,
+        required_values=issuer.required_values,
         insecure_accept_typ_jwt=issuer.insecure_accept_typ_jwt,
         insecure_accept_missing_typ=issuer.insecure_accept_missing_typ,
         insecure_optional_claims=frozenset(issuer.insecure_optional_claims),

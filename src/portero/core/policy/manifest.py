@@ -65,6 +65,7 @@ class ManifestIssuer:
     jti_claim: str = "jti"
     scope_claim: str = "scope"
     required_claims: tuple[str, ...] = ()
+    required_values: Mapping[str, str | int | bool] = field(default_factory=dict)
     insecure_accept_typ_jwt: bool = False
     insecure_accept_missing_typ: bool = False
     insecure_optional_claims: tuple[str, ...] = ()

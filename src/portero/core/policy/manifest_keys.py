@@ -76,6 +76,7 @@ ISSUER = Table(
         "jti_claim": Key(_WORD, "The claim with the token's identifier.", '"jti"'),
         "scope_claim": Key(_WORD, "The claim with the scopes.", '"scope"'),
         "required_claims": Key(Texts(_WORD), "Claims a token must have beside those of RFC 9068.", "none"),
+        "required_values": Key(Values(), "Claim → the value it must have in every token.", "none"),
         "insecure_accept_typ_jwt": Key(Flag(), "Accept `typ: JWT`: an ID token may then pass.", "false"),
         "insecure_accept_missing_typ": Key(Flag(), "Accept a token without `typ`.", "false"),
         "insecure_optional_claims": Key(

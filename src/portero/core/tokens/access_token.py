@@ -243,6 +243,10 @@ def _validate(
     for name in rules.required_claims:
         if get(name) is None:
             raise InvalidToken(Fault.CLAIMS, f"{name} is missing")
+    for name, value in rules.required_values.items():
+        # In Python True == 1; in JSON they are different values.
+        if type(get(name)) is not type(value) or get(name) != value:
+            raise InvalidToken(Fault.CLAIMS, f"{name} is not as required")
     if auth_time is not None and (type(auth_time) is not int or not 0 <= auth_time <= MAX_NUMERIC_DATE):
         auth_time = int(_date(auth_time, "auth_time"))
     if type(sid) is not str or not sid:

@@ -5,6 +5,7 @@ Strict unless something is written down, and what weakens a check has a name tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,6 +42,8 @@ class AccessTokenRules:
     """Where the issuer puts scopes: `scp` elsewhere."""
     required_claims: tuple[str, ...] = ()
     """Further claims that have to be there."""
+    required_values: Mapping[str, str | int | bool] = field(default_factory=dict)
+    """Claims that have to have this very value: `typ` of the claims where the header's says nothing."""
     insecure_accept_typ_jwt: bool = False
     """Accept `typ: JWT`: the issuer's ID tokens then differ from its access tokens by `aud` alone."""
     insecure_accept_missing_typ: bool = False
