@@ -20,6 +20,7 @@ from portero.adapters.storage import (
     rows_consent,
     rows_feed,
     rows_grants,
+    rows_linked,
     rows_outbox,
     rows_registry,
     rows_sessions,
@@ -138,7 +139,17 @@ def test_the_tables_named_are_those_of_the_metadata() -> None:
 
 def statement_texts() -> list[str]:
     """Every statement text of the storage modules, found as a value of theirs."""
-    modules = (loads, rows_consent, rows_feed, rows_grants, rows_outbox, rows_registry, rows_sessions, writes)
+    modules = (
+        loads,
+        rows_consent,
+        rows_feed,
+        rows_grants,
+        rows_linked,
+        rows_outbox,
+        rows_registry,
+        rows_sessions,
+        writes,
+    )
     values: list[Any] = [value for module in modules for value in vars(module).values()]
     values += list(writes._DELETE.values())
     values += [text for text, _ in writes.Sweep(skip_locked=False)._turns]

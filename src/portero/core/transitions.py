@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from portero.core.consent import Consent, consent_digest
 from portero.core.events import Event
+from portero.core.linked import LinkedIdentity, linked_digest
 from portero.core.outbox_records import Counter, Delivery, EventStream, Notice
 from portero.core.quick import quick
 from portero.core.revocation.entry import FeedEntry, Revocation
@@ -139,6 +140,8 @@ class AuthorizationCode:
     used: NumericDate | None = None
     sid: Sid | None = None
     """The device session the first use opened or joined, so that a second use can end it."""
+    vouched: str | None = None
+    """What the party that vouched said, for tokens: a JSON object of claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,7 @@ Record = (
     | EventStream
     | Counter
     | Consent
+    | LinkedIdentity
 )
 
 
@@ -209,7 +213,18 @@ class Delete:
     A browser session, a login transaction or a family that is over is simply removed.
     """
 
-    key: BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey | NoticeKey | DeliveryKey | StreamKey | ConsentKey
+    key: (
+        BrowserKey
+        | LoginKey
+        | FamilyKey
+        | CodeKey
+        | ReplayKey
+        | NoticeKey
+        | DeliveryKey
+        | StreamKey
+        | ConsentKey
+        | LinkedKey
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,6 +475,26 @@ class ConsentKey(Key["Consent | None"]):
     def id_digest(self) -> Digest:
         """What the agreement is stored under."""
         return consent_digest(self.subject, self.client_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedKey(Key["LinkedIdentity | None"]):
+    """Whom an identity elsewhere is linked to."""
+
+    provider: str
+    external: str
+
+    @property
+    def id_digest(self) -> Digest:
+        """What it is stored under."""
+        return linked_digest(self.provider, self.external)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedIdentitiesKey(Key[tuple[LinkedIdentity, ...]]):
+    """All identities elsewhere of one person, by provider."""
+
+    subject: Subject
 
 
 @dataclass(frozen=True, slots=True)

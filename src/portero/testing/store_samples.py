@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from portero.core.consent import Consent
+from portero.core.linked import LinkedIdentity
 from portero.core.outbox_records import (
     Delivery,
     DeliveryKind,
@@ -192,6 +193,10 @@ def event_stream(stream_id: str = "stream-1", *, client_id: str = "shop") -> Eve
     )
 
 
+def linked_identity(external: str = "20111111112", *, subject: str = "ada") -> LinkedIdentity:
+    return LinkedIdentity("clave_fiscal", external, Subject(subject), "20-11111111-2", NOW)
+
+
 def consent(subject: str = "ada", *, client_id: str = "shop") -> Consent:
     return Consent(Subject(subject), ClientId(client_id), ("openid",), (), NOW)
 
@@ -237,7 +242,7 @@ def extreme_records() -> tuple[Record, ...]:
         session,
         full,
         bare,
-        replace(browser_session("x", subject=STRANGE), amr=(), acr="", device=LONG, ends=LATEST),
+        replace(browser_session("x", subject=STRANGE), amr=(), acr="", device=LONG, ends=LATEST, vouched=STRANGE),
         replace(user(STRANGE, username=STRANGE), password_hash=None, roles=("", "a b"), enabled=False, locale="es"),
         replace(
             client(STRANGE),
@@ -270,5 +275,6 @@ def extreme_records() -> tuple[Record, ...]:
         replace(signing_key(STRANGE), sealed_private=b"", retires=LATEST, remove_after=LATEST),
         replace(delivery(STRANGE), receiver=LONG, claims="", attempts=2**31, due=LATEST, expires=LATEST),
         replace(event_stream(STRANGE), sealed_authorization=b"\x00\xff", events_requested=("", STRANGE)),
+        LinkedIdentity(STRANGE, LONG, Subject(STRANGE), "", LATEST),
         replace(consent(STRANGE, client_id=LONG), scope=("", STRANGE), resource=(LONG,), granted=LATEST),
     )

@@ -19,13 +19,14 @@ from portero.adapters.storage import (
     rows_consent,
     rows_feed,
     rows_grants,
+    rows_linked,
     rows_outbox,
     rows_registry,
     rows_sessions,
     writes,
 )
 
-MODULES = (loads, rows_consent, rows_feed, rows_grants, rows_outbox, rows_registry, rows_sessions, writes)
+MODULES = (loads, rows_consent, rows_feed, rows_grants, rows_linked, rows_outbox, rows_registry, rows_sessions, writes)
 _STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE) .*\S$")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import assert_never
 
 from portero.core.consent import Consent
+from portero.core.linked import LinkedIdentity
 from portero.core.outbox_records import Counter, Delivery, EventStream
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
@@ -16,6 +17,7 @@ from portero.core.transitions import (
     ConsentKey,
     DeliveryKey,
     FamilyKey,
+    LinkedKey,
     LoginKey,
     LoginTransaction,
     NoticeKey,
@@ -59,11 +61,24 @@ def identity_of(record: Record) -> Identity:
             return "counter", record.name
         case Consent():
             return "consent", record.id_digest
+        case LinkedIdentity():
+            return "linked", record.id_digest
         case _:
             assert_never(record)
 
 
-Deletable = BrowserKey | LoginKey | FamilyKey | CodeKey | ReplayKey | NoticeKey | DeliveryKey | StreamKey | ConsentKey
+Deletable = (
+    BrowserKey
+    | LoginKey
+    | FamilyKey
+    | CodeKey
+    | ReplayKey
+    | NoticeKey
+    | DeliveryKey
+    | StreamKey
+    | ConsentKey
+    | LinkedKey
+)
 
 
 def identity_named(key: Deletable) -> Identity:
@@ -87,5 +102,7 @@ def identity_named(key: Deletable) -> Identity:
             return "stream", key.stream_id
         case ConsentKey():
             return "consent", key.id_digest
+        case LinkedKey():
+            return "linked", key.id_digest
         case _:
             assert_never(key)

@@ -14,6 +14,7 @@ from portero.adapters.storage.row_values import storable, within_column
 from portero.adapters.storage.rows_consent import consent_from_row
 from portero.adapters.storage.rows_feed import event_from_row, feed_entry_from_row
 from portero.adapters.storage.rows_grants import CODE_WIDTH, code_from_row, login_from_row, replay_from_row
+from portero.adapters.storage.rows_linked import linked_from_row
 from portero.adapters.storage.rows_outbox import delivery_from_row, notice_from_row, stream_from_row
 from portero.adapters.storage.rows_registry import USER_WIDTH, client_from_row, signing_key_from_row, user_from_row
 from portero.adapters.storage.rows_sessions import (
@@ -33,6 +34,7 @@ from portero.adapters.storage.tables import (
     DEVICE_SESSIONS,
     EVENT_STREAMS,
     FAMILIES,
+    LINKED_IDENTITIES,
     LOGIN_TRANSACTIONS,
     NOTICES,
     REPLAY_MARKS,
@@ -64,6 +66,8 @@ from portero.core.transitions import (
     FeedSizeKey,
     FeedSlice,
     Key,
+    LinkedIdentitiesKey,
+    LinkedKey,
     LoginKey,
     NoticeKey,
     OutboxAggregate,
@@ -156,6 +160,8 @@ _STREAMS: Final = EVENT_STREAMS.select("ORDER BY t.stream_id")
 _STREAMS_OF: Final = EVENT_STREAMS.select("WHERE t.client_id = ? ORDER BY t.stream_id")
 _COUNTER: Final = COUNTERS.select("WHERE t.name = ?")
 _CONSENT: Final = CONSENTS.select("WHERE t.id_digest = ?")
+_LINKED: Final = LINKED_IDENTITIES.select("WHERE t.id_digest = ?")
+_LINKED_OF: Final = LINKED_IDENTITIES.select("WHERE t.subject = ? ORDER BY t.provider, t.external")
 _CONSENTS: Final = CONSENTS.select("WHERE t.subject = ? ORDER BY t.client_id")
 _ENDED_INDEXES: Final = (
     "SELECT status_index FROM device_sessions "
@@ -387,6 +393,18 @@ def _consent(key: ConsentKey) -> Loading[Any]:
     return consent_from_row(rows[0]) if rows else None
 
 
+def _linked(key: LinkedKey) -> Loading[Any]:
+    (rows,) = yield ((_LINKED, (key.id_digest,)),)
+    return linked_from_row(rows[0]) if rows else None
+
+
+def _linked_of(key: LinkedIdentitiesKey) -> Loading[Any]:
+    if not storable(key.subject):
+        return ()
+    (rows,) = yield ((_LINKED_OF, (key.subject,)),)
+    return tuple(map(linked_from_row, rows))
+
+
 def _consents(key: ConsentsKey) -> Loading[Any]:
     if not storable(key.subject):
         return ()
@@ -427,6 +445,8 @@ LOADERS: Final[dict[type[Any], Callable[[Any], Loading[Any]]]] = {
     CounterKey: _counter,
     ConsentKey: _consent,
     ConsentsKey: _consents,
+    LinkedKey: _linked,
+    LinkedIdentitiesKey: _linked_of,
     EndedIndexesKey: _ended_indexes,
 }
 

@@ -27,6 +27,8 @@ from portero.core.transitions import (
     FamilyAggregate,
     FamilyKey,
     Key,
+    LinkedIdentitiesKey,
+    LinkedKey,
     LoginKey,
     NoticeKey,
     OutboxAggregate,
@@ -170,6 +172,11 @@ class Tables:
                 return 0 if counter is None else counter.value
             case ConsentKey():
                 return self._records["consent"].get(key.id_digest)
+            case LinkedKey():
+                return self._records["linked"].get(key.id_digest)
+            case LinkedIdentitiesKey():
+                of_person = (one for one in self._records["linked"].values() if one.subject == key.subject)
+                return tuple(sorted(of_person, key=lambda one: (one.provider, one.external)))
             case ConsentsKey():
                 mine = (c for c in self._records["consent"].values() if c.subject == key.subject)
                 return tuple(sorted(mine, key=lambda c: c.client_id))

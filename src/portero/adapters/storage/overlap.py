@@ -11,6 +11,7 @@ from typing import Any
 
 from portero.adapters.storage.identity import Identity, identity_named, identity_of
 from portero.core.consent import Consent
+from portero.core.linked import LinkedIdentity
 from portero.core.outbox_records import EventStream
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
@@ -27,6 +28,8 @@ from portero.core.transitions import (
     FamilyAggregate,
     FamilyKey,
     Key,
+    LinkedIdentitiesKey,
+    LinkedKey,
     LoginKey,
     Put,
     Record,
@@ -61,6 +64,7 @@ def touched(key: Key[Any], aggregate: Any) -> set[Identity]:
             | DeliveryKey()
             | StreamKey()
             | ConsentKey()
+            | LinkedKey()
         ):
             found.add(identity_named(key))
         case SessionKey():
@@ -78,6 +82,8 @@ def touched(key: Key[Any], aggregate: Any) -> set[Identity]:
             found.add(("counter", key.name))
         case StreamsKey():
             found.add(("streams", None))
+        case LinkedIdentitiesKey():
+            found.add(("linked of", key.subject))
         case ConsentsKey():
             found.add(("consents", key.subject))
         case _:
@@ -134,6 +140,8 @@ def _sets_with(record: Record) -> set[Identity]:
             return {("signing keys", None)}
         case EventStream():
             return {("streams", None)}
+        case LinkedIdentity():
+            return {("linked of", record.subject)}
         case Consent():
             return {("consents", record.subject)}
         case _:

@@ -31,6 +31,8 @@ from portero.core.transitions import (
     DueKey,
     FamilyKey,
     Key,
+    LinkedIdentitiesKey,
+    LinkedKey,
     LoginKey,
     OutboxKey,
     ReplayKey,
@@ -155,6 +157,10 @@ def _names(key: Key[Any]) -> tuple[int, ...]:
             return (_number(b"streams", (key.client_id or "").encode(errors="replace")),)
         case ConsentKey():
             return (_number(b"consent", key.id_digest),)
+        case LinkedKey():
+            return (_number(b"linked", key.id_digest),)
+        case LinkedIdentitiesKey():
+            return (_number(b"linked of", key.subject.encode(errors="replace")),)
         case ConsentsKey():
             return (_number(b"consents", key.subject.encode(errors="replace")),)
         case CounterKey():

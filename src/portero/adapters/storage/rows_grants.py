@@ -32,7 +32,21 @@ def put_replay(record: ReplayMark) -> Query:
 
 def code_from_row(row: Row) -> AuthorizationCode:
     (code_digest, client_id, redirect_uri, code_challenge, nonce, scope, resource, subject) = row[:8]
-    (browser_session, device_name, place, auth_time, acr, amr, created, expires, claims, dpop_jkt, used, sid) = row[8:]
+    (
+        browser_session,
+        device_name,
+        place,
+        auth_time,
+        acr,
+        amr,
+        created,
+        expires,
+        claims,
+        dpop_jkt,
+        vouched,
+        used,
+        sid,
+    ) = row[8:]
     return AuthorizationCode(
         code_digest,
         client_id,
@@ -54,6 +68,7 @@ def code_from_row(row: Row) -> AuthorizationCode:
         dpop_jkt,
         used,
         sid,
+        vouched,
     )
 
 
@@ -89,6 +104,7 @@ def _code_columns(record: AuthorizationCode) -> Row:
         record.expires,
         record.claims,
         record.dpop_jkt,
+        record.vouched,
         record.used,
         record.sid,
     )

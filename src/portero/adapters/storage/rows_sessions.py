@@ -53,8 +53,8 @@ _SESSION_FIXED: Final = len(SESSION_STATIC)
 
 
 def browser_from_row(row: Row) -> BrowserSession:
-    id_digest, subject, auth_time, acr, amr, ends, device = row
-    return BrowserSession(id_digest, subject, auth_time, acr, texts_from_column(amr), ends, device)
+    id_digest, subject, auth_time, acr, amr, ends, device, vouched = row
+    return BrowserSession(id_digest, subject, auth_time, acr, texts_from_column(amr), ends, device, vouched)
 
 
 def put_browser(record: BrowserSession) -> Query:
@@ -66,6 +66,7 @@ def put_browser(record: BrowserSession) -> Query:
         texts_to_column(record.amr),
         record.ends,
         record.device,
+        record.vouched,
     )
 
 
@@ -139,7 +140,9 @@ def _moving_session(record: DeviceSession) -> Row:
 
 
 def family_from_row(row: Row) -> Family:
-    (id_, sid, client_id, scope, resource, cnf_jkt, profile, acr, amr, auth_time, created) = row[:_FAMILY_FIXED]
+    (id_, sid, client_id, scope, resource, cnf_jkt, profile, acr, amr, auth_time, vouched, created) = row[
+        :_FAMILY_FIXED
+    ]
     (ring, sharing_run, status, end_reason, _) = row[_FAMILY_FIXED + 16 :]
     return Family(
         id_,
@@ -159,6 +162,7 @@ def family_from_row(row: Row) -> Family:
         sharing_run,
         _STATUS[status],
         _REASON[end_reason],
+        vouched,
     )
 
 
@@ -185,6 +189,7 @@ def _same_fixed_family(one: Family, other: Family) -> bool:
         and one.acr == other.acr
         and one.amr == other.amr
         and one.auth_time == other.auth_time
+        and one.vouched == other.vouched
         and one.created == other.created
     )
 
@@ -201,6 +206,7 @@ def _fixed_family(record: Family) -> Row:
         record.acr,
         texts_to_column(record.amr),
         record.auth_time,
+        record.vouched,
         record.created,
     )
 

@@ -51,6 +51,7 @@ browser_sessions = Table(
     _required("amr", words),
     _required("ends", seconds),
     _required("device", words),
+    Column("vouched", words),
     Index(None, "subject"),
     Index(None, "ends"),
 )
@@ -116,6 +117,7 @@ families = Table(
     _required("status", words),
     Column("end_reason", words),
     _required("gone", seconds),
+    Column("vouched", words),
     Index(None, "sid"),
     Index(None, "gone"),
     # A refresh changes no indexed column: with room left on the page PostgreSQL updates the row in place (HOT).
@@ -196,6 +198,7 @@ authorization_codes = Table(
     Column("dpop_jkt", words),
     Column("used", seconds),
     Column("sid", words),
+    Column("vouched", words),
     Index(None, "expires"),
 )
 
@@ -283,6 +286,19 @@ counters = Table(
     metadata,
     Column("name", words, primary_key=True),
     _required("value", BigInteger()),
+)
+
+linked_identities = Table(
+    "linked_identities",
+    metadata,
+    # Of provider and person there: one account here.
+    Column("id_digest", LargeBinary, primary_key=True),
+    _required("provider", words),
+    _required("external", words),
+    _required("subject", words),
+    _required("label", words),
+    _required("linked", seconds),
+    Index(None, "subject"),
 )
 
 consents = Table(

@@ -66,7 +66,19 @@ class Table:
 
 _TOKEN = ("digest", "generation", "issued", "expires", "first_used", "attempt_digest", "successor_box", "retries")
 
-FAMILY_STATIC = ("id", "sid", "client_id", "scope", "resource", "cnf_jkt", "profile", "acr", "amr", "auth_time")
+FAMILY_STATIC = (
+    "id",
+    "sid",
+    "client_id",
+    "scope",
+    "resource",
+    "cnf_jkt",
+    "profile",
+    "acr",
+    "amr",
+    "auth_time",
+    "vouched",
+)
 FAMILY_MOVING = (
     *(f"head_{name}" for name in _TOKEN),
     *(f"parent_{name}" for name in _TOKEN),
@@ -88,7 +100,7 @@ SESSION_MOVING = (
 )
 
 BROWSER_SESSIONS = Table(
-    "browser_sessions", "id_digest", ("id_digest", "subject", "auth_time", "acr", "amr", "ends", "device")
+    "browser_sessions", "id_digest", ("id_digest", "subject", "auth_time", "acr", "amr", "ends", "device", "vouched")
 )
 DEVICE_SESSIONS = Table("device_sessions", "sid", (*SESSION_STATIC, *SESSION_MOVING, "gone"))
 FAMILIES = Table("families", "id", (*FAMILY_STATIC, "created", *FAMILY_MOVING, "gone"))
@@ -157,6 +169,7 @@ AUTHORIZATION_CODES = Table(
         "expires",
         "claims",
         "dpop_jkt",
+        "vouched",
         "used",
         "sid",
     ),
@@ -200,6 +213,9 @@ EVENT_STREAMS = Table(
     ),
 )
 COUNTERS = Table("counters", "name", ("name", "value"))
+LINKED_IDENTITIES = Table(
+    "linked_identities", "id_digest", ("id_digest", "provider", "external", "subject", "label", "linked")
+)
 CONSENTS = Table("consents", "id_digest", ("id_digest", "subject", "client_id", "scope", "resource", "granted"))
 META = Table("meta", "singleton", ("singleton", "epoch", "feed_head"))
 
@@ -221,4 +237,5 @@ ALL = (
     EVENT_STREAMS,
     COUNTERS,
     CONSENTS,
+    LINKED_IDENTITIES,
 )

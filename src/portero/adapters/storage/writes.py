@@ -10,6 +10,7 @@ from portero.adapters.storage.identity import Identity, identity_named, identity
 from portero.adapters.storage.rows_consent import put_consent
 from portero.adapters.storage.rows_feed import RENEW_EPOCH, append_audit
 from portero.adapters.storage.rows_grants import put_code, put_login, put_replay
+from portero.adapters.storage.rows_linked import put_linked
 from portero.adapters.storage.rows_outbox import notify, put_counter, put_delivery, put_stream
 from portero.adapters.storage.rows_registry import put_client, put_signing_key, put_user
 from portero.adapters.storage.rows_sessions import put_browser, put_family, put_session
@@ -22,6 +23,7 @@ from portero.adapters.storage.tables import (
     DEVICE_SESSIONS,
     EVENT_STREAMS,
     FAMILIES,
+    LINKED_IDENTITIES,
     LOGIN_TRANSACTIONS,
     NOTICES,
     REPLAY_MARKS,
@@ -29,6 +31,7 @@ from portero.adapters.storage.tables import (
     Query,
 )
 from portero.core.consent import Consent
+from portero.core.linked import LinkedIdentity
 from portero.core.outbox_records import Counter, Delivery, EventStream
 from portero.core.revocation.entry import Revocation
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
@@ -66,6 +69,7 @@ _DELETE: Final = {
     "delivery": DELIVERIES.delete(),
     "stream": EVENT_STREAMS.delete(),
     "consent": CONSENTS.delete(),
+    "linked": LINKED_IDENTITIES.delete(),
 }
 _PER_COMMIT: Final = 8
 """Expired rows removed per transition, at most. One table's turn per commit, so well above one row a table made."""
@@ -155,6 +159,8 @@ def _put(record: Record, loaded: Known) -> Query | None:
             return put_stream(record)
         case Counter():
             return put_counter(record)
+        case LinkedIdentity():
+            return put_linked(record)
         case Consent():
             return put_consent(record)
         case _:

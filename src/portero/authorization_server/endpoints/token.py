@@ -51,6 +51,7 @@ from portero.core.tokens import access_token, id_token
 from portero.core.tokens.refresh_token import TagKey, parse_refresh_token
 from portero.core.transitions import Client, ClientType, CodeAggregate, CodeKey, Decision, FamilyAggregate, FamilyKey
 from portero.core.types import Issuer, NumericDate, Secret
+from portero.core.vouched import add_claims
 
 
 class TokenEndpoint:
@@ -235,6 +236,7 @@ class TokenEndpoint:
             roles=grant.roles,
             cnf_jkt=grant.cnf_jkt,
         )
+        add_claims(claims, grant.vouched)
         if grant.act is not None:
             claims["act"] = grant.act
         if grant.status_index is not None:
@@ -272,6 +274,7 @@ class TokenEndpoint:
             sid=grant.sid,
             at_hash=id_token.at_hash_of(token, alg=access_token.unverified_header_of(token).alg),
         )
+        add_claims(claims, grant.vouched)
         return Secret(key_ring.sign(claims, typ=id_token.TYP))
 
     def _tag_key(self) -> TagKey:

@@ -36,6 +36,7 @@ from portero.core.transitions import (
     Write,
 )
 from portero.core.types import ClientId, Jti, NumericDate, Secret
+from portero.core.vouched import claims_of
 
 
 def issue_code(
@@ -83,6 +84,7 @@ def issue_code(
         expires=NumericDate(now + lifetime),
         claims=claims,
         dpop_jkt=dpop_jkt,
+        vouched=claims_of(browser.vouched),
     )
 
 
@@ -241,6 +243,7 @@ def _first_use(
         nonce=code.nonce,
         claims=code.claims,
         status_index=session.status_index,
+        vouched=code.vouched,
     )
     if GrantType.REFRESH_TOKEN.value in client.grant_types:
         started = start_family(
@@ -256,6 +259,7 @@ def _first_use(
             now=now,
             rules=rules,
             fresh=fresh,
+            vouched=code.vouched,
         )
         writes += started.writes
         grant = replace(

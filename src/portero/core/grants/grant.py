@@ -48,6 +48,8 @@ class Grant:
     """Of the authorization request, for the ID token (OIDC Core §2)."""
     claims: str | None = None
     """The `claims` request parameter, as JSON (OIDC Core §5.5)."""
+    vouched: str | None = None
+    """Claims another party vouched for, as a JSON object."""
     status_index: int | None = None
     """The device session's place in the status lists; None: it has none."""
     act: Mapping[str, Any] | None = None

@@ -128,4 +128,5 @@ def _grant(outcome: Success, tag_key: TagKey) -> Grant:
         refresh_token_expires_in=outcome.refresh_token_expires_in,
         session_expires_in=outcome.session_expires_in,
         user=user,
+        vouched=family.vouched,
     )

@@ -63,6 +63,8 @@ class BrowserSession:
     ends: NumericDate
     device: str
     """The browser and system, from the user agent: "Firefox · Linux"."""
+    vouched: str | None = None
+    """What the party that vouched said: a JSON object (`core.vouched`). None: this server's own password."""
 
 
 @quick
@@ -142,3 +144,5 @@ class Family:
     """Profile C: successive generations that saw a retry; three count as sharing."""
     status: SessionStatus = SessionStatus.ACTIVE
     end_reason: EndReason | None = None
+    vouched: str | None = None
+    """Claims of its tokens that another party vouched for, as a JSON object."""

@@ -327,6 +327,7 @@ def _with_chain(
         sharing_run,
         family.status,
         family.end_reason,
+        family.vouched,
     )
 
 

@@ -100,6 +100,7 @@ def start_family(
     now: NumericDate,
     rules: RefreshRules,
     fresh: FreshStart,
+    vouched: str | None = None,
 ) -> Started:
     """Start a chain of refresh tokens. Its profile is fixed here.
 
@@ -126,6 +127,7 @@ def start_family(
         auth_time=auth_time,
         created=now,
         head=head,
+        vouched=vouched,
     )
     surplus = len(families) + 1 - rules.families_per_session
     writes: list[Write] = [Delete(FamilyKey(oldest.id)) for oldest in families[: max(0, surplus)]]

@@ -23,6 +23,8 @@ from portero.core.transitions import (
     Delete,
     FamilyAggregate,
     FamilyKey,
+    LinkedIdentitiesKey,
+    LinkedKey,
     LoginKey,
     Put,
     Record,
@@ -62,6 +64,7 @@ from portero.testing.store_samples import (
     extreme_records,
     family,
     family_id,
+    linked_identity,
     login_transaction,
     replay_mark,
     signing_key,
@@ -215,6 +218,20 @@ class RecordLaws:
             assert [await stored(store, record) for record in gone] == [None] * 6
             assert [await stored(store, record) for record in kept] == list(kept)
             assert (await store.read(BrowserKey(digest("browser")))).sessions == (device_session(),)
+
+        with_store(make_store, law)
+
+    def test_identities_elsewhere_are_of_one_person(self, make_store: MakeStore) -> None:
+        """`LinkedIdentitiesKey` finds one person's, `LinkedKey` the one; and a link that is taken back is gone."""
+
+        async def law(store: Store) -> None:
+            first, second = linked_identity("1"), linked_identity("2")
+            await put(store, second, first, linked_identity("3", subject="bob"))
+
+            assert await store.read(LinkedIdentitiesKey(Subject("ada"))) == (first, second)
+            await write(store, Delete(LinkedKey(first.provider, first.external)))
+            assert await store.read(LinkedKey(first.provider, first.external)) is None
+            assert await store.read(LinkedIdentitiesKey(Subject("ada"))) == (second,)
 
         with_store(make_store, law)
 

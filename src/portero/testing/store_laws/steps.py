@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from portero.core.consent import Consent
+from portero.core.linked import LinkedIdentity
 from portero.core.outbox_records import Counter, Delivery, EventStream
 from portero.core.sessions.records import BrowserSession, DeviceSession, Family
 from portero.core.transitions import (
@@ -26,6 +27,7 @@ from portero.core.transitions import (
     FamilyKey,
     FeedKey,
     Key,
+    LinkedKey,
     LoginKey,
     LoginTransaction,
     Put,
@@ -107,6 +109,8 @@ async def stored(store: Store, record: Record) -> Record | None:
             return await store.read(StreamKey(record.stream_id))
         case Counter():
             return Counter(record.name, await store.read(CounterKey(record.name)))
+        case LinkedIdentity():
+            return await store.read(LinkedKey(record.provider, record.external))
         case Consent():
             return await store.read(ConsentKey(record.subject, record.client_id))
 

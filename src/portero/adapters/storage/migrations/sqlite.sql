@@ -35,6 +35,7 @@ CREATE TABLE authorization_codes (
     dpop_jkt TEXT,
     used BIGINT,
     sid TEXT,
+    vouched TEXT,
     CONSTRAINT pk_authorization_codes PRIMARY KEY (code_digest)
 );
 
@@ -48,6 +49,7 @@ CREATE TABLE browser_sessions (
     amr TEXT NOT NULL,
     ends BIGINT NOT NULL,
     device TEXT NOT NULL,
+    vouched TEXT,
     CONSTRAINT pk_browser_sessions PRIMARY KEY (id_digest)
 );
 
@@ -159,6 +161,18 @@ CREATE TABLE event_streams (
 
 CREATE INDEX ix_event_streams_client_id ON event_streams (client_id);
 
+CREATE TABLE linked_identities (
+    id_digest BLOB NOT NULL,
+    provider TEXT NOT NULL,
+    external TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    label TEXT NOT NULL,
+    linked BIGINT NOT NULL,
+    CONSTRAINT pk_linked_identities PRIMARY KEY (id_digest)
+);
+
+CREATE INDEX ix_linked_identities_subject ON linked_identities (subject);
+
 CREATE TABLE login_transactions (
     id_digest BLOB NOT NULL,
     request TEXT NOT NULL,
@@ -268,6 +282,7 @@ CREATE TABLE families (
     status TEXT NOT NULL,
     end_reason TEXT,
     gone BIGINT NOT NULL,
+    vouched TEXT,
     CONSTRAINT pk_families PRIMARY KEY (id),
     CONSTRAINT fk_families_sid FOREIGN KEY(sid) REFERENCES device_sessions (sid) ON DELETE CASCADE
 );
@@ -281,4 +296,4 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ( '0230' );
+INSERT INTO alembic_version (version_num) VALUES ( '0240' );
