@@ -70,7 +70,7 @@ class Config:
     """How long a sign-in page may stay open."""
     id_token_lifetime: timedelta = timedelta(minutes=5)
     leeway: timedelta = timedelta(seconds=60)
-    """Clock leeway of every verifier of the fleet; revocations are kept that much longer."""
+    """Clock leeway of every verifier of the fleet; revocations are kept twice that much longer."""
     scopes: tuple[str, ...] = ("openid", "profile", "email", "offline_access", "revocations:read")
     """Scopes this server announces, beside those of its clients."""
     dynamic_registration: bool = False
@@ -114,6 +114,12 @@ class Config:
     sign_in: Mapping[str, Any] = field(default_factory=dict)
     """The ways to sign in, each a table of its own beside this one, `[sign_in.NAME]`, in the order the page shows them.
     None: the password."""
+
+    @property
+    def revocation_margin(self) -> timedelta:
+        """How long past a token's `exp` its revocation is kept: a verifier whose clock is a leeway behind accepts the
+        token for another leeway (decision 0182)."""
+        return 2 * self.leeway
 
 
 def load_config(path: Path | None, *, environ: Mapping[str, str]) -> Config:

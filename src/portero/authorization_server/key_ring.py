@@ -117,7 +117,7 @@ class StoredKeyRing:
         self._random = random
         self._generate = generate
         self._longest_token = int(
-            (max(config.access_token_lifetime, config.id_token_lifetime) + config.leeway).total_seconds()
+            (max(config.access_token_lifetime, config.id_token_lifetime) + config.revocation_margin).total_seconds()
         )
         self._publish_ahead = int(config.key_publish_ahead.total_seconds())
         self._keys: Keys = ()

@@ -203,7 +203,7 @@ def disable(client_id: str, config_file: Path | None) -> None:
             disable_client,
             now=now,
             iss=Issuer(config.issuer),
-            leeway=seconds(config.leeway),
+            leeway=seconds(config.revocation_margin),
             access_token_lifetime=seconds(config.access_token_lifetime),
         )
         return await desk.commit(ClientKey(ClientId(client_id)), decide, now=now) is not None

@@ -49,7 +49,7 @@ def revoke_token(jti: str, config_file: Path | None) -> None:
     async def work(desk: Desk) -> NumericDate:
         now, config = desk.now(), desk.config
         # It may have been issued this very second.
-        until = NumericDate(now + seconds(config.access_token_lifetime + config.leeway))
+        until = NumericDate(now + seconds(config.access_token_lifetime + config.revocation_margin))
         event = Event(EventName.TOKEN_REVOKED, now, fields={"jti": jti})
         revocation = Revocation(Issuer(config.issuer), RevokedKind.TOKEN, jti, now, until)
         nothing = ReplayKey(Digest(bytes(32)))

@@ -67,7 +67,7 @@ def rotate(kid: str | None, kind: str | None, config_file: Path | None) -> None:
         from portero.core.keys.signing_key import emergency_removal, plan_rotation
 
         now, config = desk.now(), desk.config
-        longest = seconds(max(config.access_token_lifetime, config.id_token_lifetime) + config.leeway)
+        longest = seconds(max(config.access_token_lifetime, config.id_token_lifetime) + config.revocation_margin)
         fresh = new_key(desk)
         if kid is None:
             ahead = seconds(config.key_publish_ahead)

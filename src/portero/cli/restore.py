@@ -120,7 +120,7 @@ async def _replay(desk: Desk, journal: Journal, done: _Done) -> None:
 
     async def one(revocation: Revocation) -> None:
         in_feed = told.get((revocation.kind, revocation.value), 0) >= revocation.until
-        leeway, now = seconds(desk.config.leeway), desk.now()
+        leeway, now = seconds(desk.config.revocation_margin), desk.now()
         decide = partial(replay_session, revocation=revocation, in_feed=in_feed, now=now, leeway=leeway)
         ended = await desk.store.transition(SessionKey(Sid(revocation.value)), decide, now=now)
         done.counted["sessions ended again"] += len(ended)
@@ -134,7 +134,11 @@ async def _replay(desk: Desk, journal: Journal, done: _Done) -> None:
 
 async def _replay_other(desk: Desk, revocation: Revocation, told: int, done: _Done) -> None:
     now, config = desk.now(), desk.config
-    iss, leeway, lifetime = Issuer(config.issuer), seconds(config.leeway), seconds(config.access_token_lifetime)
+    iss, leeway, lifetime = (
+        Issuer(config.issuer),
+        seconds(config.revocation_margin),
+        seconds(config.access_token_lifetime),
+    )
     if revocation.kind is RevokedKind.CLIENT:
         disable = partial(disable_client, now=now, iss=iss, leeway=leeway, access_token_lifetime=lifetime)
         client = await desk.store.transition(ClientKey(ClientId(revocation.value)), disable, now=now)
@@ -155,7 +159,7 @@ async def _remove_key(desk: Desk, kid: Kid, done: _Done) -> None:
     now, config = desk.now(), desk.config
     if all(key.kid != kid for key in await desk.store.read(SigningKeysKey())):
         return
-    longest = seconds(max(config.access_token_lifetime, config.id_token_lifetime) + config.leeway)
+    longest = seconds(max(config.access_token_lifetime, config.id_token_lifetime) + config.revocation_margin)
     issuer, fresh = Issuer(config.issuer), new_key(desk)
     remove = partial(emergency_removal, kid, now=now, issuer=issuer, longest_token=longest, new_key=fresh)
     await desk.store.transition(SigningKeysKey(), lambda keys: remove(keys=keys), now=now)
@@ -188,7 +192,7 @@ def _latest(revocations: Iterable[Revocation]) -> list[Revocation]:
 
 async def _end_all(desk: Desk, done: _Done) -> None:
     now, config = desk.now(), desk.config
-    leeway, lifetime = seconds(config.leeway), seconds(config.access_token_lifetime)
+    leeway, lifetime = seconds(config.revocation_margin), seconds(config.access_token_lifetime)
     # A token may have been issued after the backup, until this moment.
     until = NumericDate(now + lifetime + leeway)
     decide = partial(end_after_restore, until=until, now=now, iss=Issuer(config.issuer), leeway=leeway)

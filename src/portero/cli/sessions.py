@@ -64,7 +64,7 @@ def end(sids: tuple[str, ...], username: str | None, config_file: Path | None) -
         raise click.UsageError("name sessions, or a person with --user; not both")
 
     async def work(desk: Desk) -> Ended:
-        now, iss, leeway = desk.now(), Issuer(desk.config.issuer), seconds(desk.config.leeway)
+        now, iss, leeway = desk.now(), Issuer(desk.config.issuer), seconds(desk.config.revocation_margin)
         if username:
             if (await desk.store.read(UsernameKey(username))).user is None:
                 raise click.ClickException(f"there is no user {username!r}")

@@ -106,7 +106,7 @@ def passwd(username: str, password_stdin: bool, config_file: Path | None) -> Non
     async def work(desk: Desk) -> bool:
         phc = await Argon2PasswordHasher().hash(password)
         now, config = desk.now(), desk.config
-        iss, leeway = Issuer(config.issuer), seconds(config.leeway)
+        iss, leeway = Issuer(config.issuer), seconds(config.revocation_margin)
         decide = partial(set_password, password_hash=phc, now=now, iss=iss, leeway=leeway)
         return await desk.commit(UsernameKey(username), decide, now=now)
 
@@ -123,7 +123,9 @@ def disable(username: str, config_file: Path | None) -> None:
         now, config = desk.now(), desk.config
 
         def decide(aggregate: SubjectAggregate) -> Decision[bool]:
-            ending = disable_user(aggregate, now=now, iss=Issuer(config.issuer), leeway=seconds(config.leeway))
+            ending = disable_user(
+                aggregate, now=now, iss=Issuer(config.issuer), leeway=seconds(config.revocation_margin)
+            )
             return Decision(aggregate.user is not None, ending.writes, ending.events)
 
         return await desk.commit(UsernameKey(username), decide, now=now)

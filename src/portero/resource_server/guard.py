@@ -53,6 +53,7 @@ from portero.core.tokens.access_token import (
 from portero.core.tokens.assertion import assertion_rules, unverified_original_issuer_of
 from portero.core.types import ClientId, Issuer, Jti, Kid, NumericDate, Secret, Sid, Subject
 from portero.ports import Clock
+from portero.resource_server.feed_metrics import render_metrics
 from portero.resource_server.issuers import FeedStart, OfGuard, RevocationFeed, TrustedGateway, TrustedIssuer
 from portero.resource_server.open_connections import OpenConnection, OpenConnections, WhenOver
 from portero.resource_server.required import Required, requirement_of
@@ -78,6 +79,8 @@ class Readiness:
 
     ready: bool
     problems: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+    """What an operator should look at although requests are served: a stale feed, clocks that differ too much."""
 
 
 class Guard:
@@ -502,7 +505,21 @@ class Guard:
             if trust.subscription is not None and not trust.subscription.has_snapshot:
                 problem = trust.subscription.problem
                 problems.append(f"no feed of {trust.issuer}" + (f": {problem}" if problem else ""))
-        return Readiness(not problems, tuple(problems))
+        return Readiness(not problems, tuple(problems), self._alarms(monotonic))
+
+    def _alarms(self, monotonic: float) -> tuple[str, ...]:
+        time = self.clock.now()
+        return tuple(alarm for feed in self._feeds() for alarm in feed.alarms(monotonic=monotonic, time=time))
+
+    def _feeds(self) -> list[Subscription]:
+        return [trust.subscription for trust in self._trusts.values() if trust.subscription is not None]
+
+    def metrics(self) -> str:
+        """Render the feeds' metrics in the Prometheus text format: delay from cause to effect, staleness, size, skew.
+
+        For a service to put beside its own, under a path that only its operators reach.
+        """
+        return render_metrics(self._feeds(), monotonic=self.clock.monotonic(), time=self.clock.now())
 
     def staleness(self) -> Mapping[str, float]:
         """Issuer → seconds since its feed was known to be complete; infinite before the first snapshot. For metrics."""
@@ -575,5 +592,5 @@ def _trust(
         feed=feed,
         subscription=None
         if feed is None
-        else Subscription(Issuer(issuer.issuer), stale_after=feed.stale_after.total_seconds()),
+        else Subscription(Issuer(issuer.issuer), stale_after=feed.stale_after.total_seconds(), leeway=leeway),
     )

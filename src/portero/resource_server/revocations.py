@@ -6,6 +6,7 @@ Where the host has a relay it is asked first (`feed_sources`); where it does not
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -25,6 +26,9 @@ from portero.resource_server.trust import Trust
 MAX_SNAPSHOT_BYTES = 128 * 1024 * 1024
 """100,000 entries are about 20 MB."""
 
+_ENDED = "the stream ended"
+_log = logging.getLogger("portero.revocations")
+
 OnRevoked = Callable[[Sequence[Revocation]], None]
 
 
@@ -38,7 +42,11 @@ class _Following:
         self._on_revoked = on_revoked
         self._reader = EventReader()
         self._since = clock.monotonic()
+        self._told = False
         subscription.connected()
+
+    def _alarms(self) -> list[str]:
+        return self._subscription.alarms(monotonic=self._clock.monotonic(), time=self._clock.now())
 
     def goes_on(self, chunk: bytes) -> bool:
         """Take in the next bytes; False: leave this stream and ask for the next step.
@@ -53,6 +61,11 @@ class _Following:
                 return False
             if taken:
                 self._on_revoked(taken)
+                _measured(self._subscription, taken, time=self._clock.now())
+        if not self._told and (alarms := self._alarms()):
+            self._told = True
+            for alarm in alarms:
+                _log.warning("%s", alarm)
         return not self._source.leaves(self._subscription, since=self._since, monotonic=self._clock.monotonic())
 
 
@@ -67,8 +80,24 @@ def _snapshot(source: Source, subscription: Subscription, *, clock: Clock) -> Co
     answer = yield request
     if answer.status != 200:
         raise source.refused(answer.status)
+    began = not subscription.has_snapshot
     # The server may hand out one snapshot for a second to everybody.
-    return subscription.took_snapshot(answer.body, asked_at=asked_at - 1.0, now=NumericDate(int(clock.now())))
+    new = subscription.took_snapshot(answer.body, asked_at=asked_at - 1.0, now=NumericDate(int(clock.now())))
+    if not began:
+        _measured(subscription, new, time=clock.now())
+    return new
+
+
+def _measured(subscription: Subscription, revocations: Sequence[Revocation], *, time: float) -> None:
+    for revocation in revocations:
+        subscription.delays.observe(time - revocation.caused_at)
+
+
+def _broke(subscription: Subscription, problem: str) -> float:
+    """Tell the log when it begins to fail, not at each try; return the seconds to wait."""
+    if subscription.problem in ("", _ENDED) and problem != _ENDED:
+        _log.warning("the feed of %s cannot be followed: %s", subscription.issuer, problem)
+    return subscription.broke(problem, jitter=_jitter())
 
 
 def _opened(source: Source, subscription: Subscription, status: int) -> None:
@@ -113,10 +142,10 @@ class AsyncRevocations:
         while True:
             try:
                 await self._step(subscription)
-                problem = "the stream ended"
+                problem = _ENDED
             except _BROKEN as error:
                 problem = str(error) or type(error).__name__
-            await asyncio.sleep(subscription.broke(problem, jitter=_jitter()))
+            await asyncio.sleep(_broke(subscription, problem))
 
     async def _step(self, subscription: Subscription) -> None:
         relay = self._relay
@@ -194,10 +223,10 @@ class SyncRevocations:
         while not self._stop.is_set():
             try:
                 self._step(subscription)
-                problem = "the stream ended"
+                problem = _ENDED
             except _BROKEN as error:
                 problem = str(error) or type(error).__name__
-            self._stop.wait(subscription.broke(problem, jitter=_jitter()))
+            self._stop.wait(_broke(subscription, problem))
 
     def _step(self, subscription: Subscription) -> None:
         relay = self._relay

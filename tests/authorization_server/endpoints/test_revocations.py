@@ -125,7 +125,7 @@ def test_a_snapshot_holds_every_live_entry_in_the_contract_s_form(server: BackCh
         "iss": ISSUER,
         "what": {"sid": claims["sid"]},
         "at": server.now(),
-        "until": claims["exp"] + 60,
+        "until": claims["exp"] + 120,
     }
 
 

@@ -31,7 +31,7 @@ from tests.authorization_server.browser.test_end_session import end, hint
 from tests.authorization_server.browser.test_end_session import signed_in as in_the_browser
 from tests.authorization_server.revocation.watched import Watched, ended_in
 
-LEEWAY = 60
+MARGIN = 2 * 60
 
 
 def assert_taken_back_with(watched: Watched, sids: set[str]) -> None:
@@ -41,7 +41,7 @@ def assert_taken_back_with(watched: Watched, sids: set[str]) -> None:
 
     assert set(ended) == sids
     assert {(r.kind, r.value) for r in revocations} == {(RevokedKind.SESSION, sid) for sid in sids}
-    assert all(r.until == ended[Sid(r.value)].last_access_exp + LEEWAY for r in revocations)
+    assert all(r.until == ended[Sid(r.value)].last_access_exp + MARGIN for r in revocations)
     assert {w.notice.sid for w in commit if isinstance(w, Notify)} == sids
 
 
@@ -129,7 +129,7 @@ def test_a_client_that_revokes_one_access_token() -> None:
         claims = claims_of(tokens["access_token"])
 
         named = [(r.kind, r.value, r.until) for r in revocations]
-        assert named == [(RevokedKind.TOKEN, claims["jti"], claims["exp"] + LEEWAY)]
+        assert named == [(RevokedKind.TOKEN, claims["jti"], claims["exp"] + MARGIN)]
         assert ended_in(commit) == []
 
 
@@ -225,7 +225,7 @@ def test_a_disabled_client(desk: Callable[..., Watched]) -> None:
     revocation = only_revocation(desk("client", "disable", "shop"))
 
     assert (revocation.kind, revocation.value) == (RevokedKind.CLIENT, "shop")
-    assert revocation.until - revocation.at == lifetime() + LEEWAY
+    assert revocation.until - revocation.at == lifetime() + MARGIN
 
 
 def test_one_token_by_its_jti(desk: Callable[..., Watched]) -> None:
@@ -233,7 +233,7 @@ def test_one_token_by_its_jti(desk: Callable[..., Watched]) -> None:
     revocation = only_revocation(desk("feed", "revoke-token", "j-1"))
 
     assert (revocation.kind, revocation.value) == (RevokedKind.TOKEN, "j-1")
-    assert revocation.until - revocation.at == lifetime() + LEEWAY
+    assert revocation.until - revocation.at == lifetime() + MARGIN
 
 
 def test_a_key_that_a_stranger_knows(desk: Callable[..., Watched], tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_key_that_a_stranger_knows(desk: Callable[..., Watched], tmp_path: Pat
     revocation = only_revocation(desk("keys", "rotate", "--emergency", "kid-1"))
 
     assert (revocation.kind, revocation.value) == (RevokedKind.KEY, "kid-1")
-    assert revocation.until - revocation.at == lifetime() + LEEWAY
+    assert revocation.until - revocation.at == lifetime() + MARGIN
 
 
 def test_the_feed_s_size_is_seen(desk: Callable[..., Watched], capsys: pytest.CaptureFixture[str]) -> None:

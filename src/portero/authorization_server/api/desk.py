@@ -70,7 +70,7 @@ class Desk:
     def terms(self) -> EndingTerms:
         """The terms of an end that happens now."""
         config = self.context.config
-        leeway = int(config.leeway.total_seconds())
+        leeway = int(config.revocation_margin.total_seconds())
         return EndingTerms(now=self.context.now(), iss=Issuer(config.issuer), leeway=leeway)
 
     async def client_name(self, client_id: ClientId) -> str:

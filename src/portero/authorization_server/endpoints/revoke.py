@@ -39,7 +39,7 @@ class RevocationEndpoint:
         self._context = context
         self._authenticator = ClientAuthenticator(context, clients)
         self._issuer = Issuer(context.config.issuer)
-        self._leeway = int(context.config.leeway.total_seconds())
+        self._leeway = int(context.config.revocation_margin.total_seconds())
 
     async def post(self, request: Request) -> Answer:
         """Serve a revocation request."""

@@ -340,7 +340,7 @@ def refresh_rules(config: Config) -> RefreshRules:
     """Return the numbers of the settings, as the decisions want them."""
     return RefreshRules(
         iss=Issuer(config.issuer),
-        leeway=int(config.leeway.total_seconds()),
+        leeway=int(config.revocation_margin.total_seconds()),
         access_token_lifetime=int(config.access_token_lifetime.total_seconds()),
         access_token_jitter=config.access_token_jitter,
         refresh_token_lifetime=int(config.refresh_token_lifetime.total_seconds()),

@@ -42,7 +42,7 @@ class EndingTerms(TypedDict):
 
 def ending_terms(site: Site) -> EndingTerms:
     """The terms of an end that happens now."""
-    leeway = int(site.context.config.leeway.total_seconds())
+    leeway = int(site.context.config.revocation_margin.total_seconds())
     return EndingTerms(now=site.context.now(), iss=site.issuer, leeway=leeway)
 
 

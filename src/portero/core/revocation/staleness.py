@@ -37,6 +37,14 @@ class Freshness:
         self._offset = min(self._offset, arrived - time)
         self.known_at = max(self.known_at, time + self._offset - age)
 
+    def skew(self, *, monotonic: float, time: float) -> float | None:
+        """How far the sender's clock is ahead of ours, in seconds, less the fastest heartbeat's way; None: unknown.
+
+        Args:
+            monotonic, time: now, on our two clocks.
+        """
+        return None if math.isinf(self._offset) else monotonic - self._offset - time
+
     def age(self, monotonic: float) -> float:
         """Seconds since everything was known; infinite before the first snapshot."""
         return monotonic - self.known_at

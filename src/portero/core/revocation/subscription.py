@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from portero.core.revocation.delays import Delays
 from portero.core.revocation.entry import Revocation, RevokedKind
 from portero.core.revocation.staleness import Freshness
 from portero.core.revocation.subscription_set import RevokedSet
@@ -63,13 +64,19 @@ class Subscription:
     Args:
         issuer: whose feed this is; entries of others are left out.
         stale_after: seconds of silence after which knowledge counts as stale.
+        leeway: seconds by which the clocks may differ; beyond it, `alarms` says so.
     """
 
-    __slots__ = ("_epoch", "_failures", "_n", "freshness", "issuer", "problem", "revoked", "stale_after")
+    __slots__ = (
+        "_epoch", "_failures", "_n", "delays", "freshness", "issuer", "leeway", "problem", "revoked", "stale_after",
+    )  # fmt: skip
 
-    def __init__(self, issuer: Issuer, *, stale_after: float) -> None:
+    def __init__(self, issuer: Issuer, *, stale_after: float, leeway: float = 60.0) -> None:
         self.issuer = issuer
         self.stale_after = stale_after
+        self.leeway = leeway
+        self.delays = Delays()
+        """From cause to here, of what came while the feed was followed."""
         self.revoked = RevokedSet(issuer)
         self.freshness = Freshness()
         self.problem = ""
@@ -91,6 +98,25 @@ class Subscription:
     def stale(self, monotonic: float) -> bool:
         """Whether a route that says `when_stale = "deny"` refuses now."""
         return monotonic - self.freshness.known_at > self.stale_after
+
+    def alarms(self, *, monotonic: float, time: float) -> list[str]:
+        """What an operator should look at now, although requests are served. Without secrets.
+
+        Args:
+            monotonic, time: now, on our two clocks.
+        """
+        alarms = []
+        if self.has_snapshot and self.stale(monotonic):
+            why = f": {self.problem}" if self.problem else ""
+            age = self.freshness.age(monotonic)
+            alarms.append(f"nothing new was heard of the feed of {self.issuer} for {age:.0f} s{why}")
+        skew = self.freshness.skew(monotonic=monotonic, time=time)
+        if skew is not None and abs(skew) > self.leeway:
+            alarms.append(
+                f"the clock of {self.issuer} is {skew:+.0f} s off this machine's, more than the leeway of "
+                f"{self.leeway:.0f} s: a revoked token may be accepted, or a good one refused; synchronize both (NTP)"
+            )
+        return alarms
 
     def next_step(self) -> Step:
         """What to do now."""
