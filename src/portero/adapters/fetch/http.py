@@ -117,11 +117,18 @@ class Fetcher:
 class AsyncFetcher:
     """Fetches from an event loop. One per Guard and loop; closed with it. Arguments as `Fetcher`."""
 
-    def __init__(self, *, limits: Limits | None = None, socket: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        socket: Path | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
         self._limits = limits or Limits()
         self._client = httpx2.AsyncClient(
             follow_redirects=False,
             trust_env=False,
+            verify=True if ssl_context is None else ssl_context,
             timeout=self._limits.timeout,
             limits=_CONNECTIONS,
             headers=_HEADERS,

@@ -61,14 +61,15 @@ class CookieCredential:
             for name, _, value in (pair.strip(" \t").partition("=") for pair in (header("cookie") or "").split(";"))
             if name == self.name
         ]
-        if not values or not self._from_our_page(header, websocket=websocket):
+        if not values or not self.is_from_our_page(header, websocket=websocket):
             return NO_TOKEN
         if len(values) > 1:
             # Another host of the same site may have set one of them.
             return two_tokens("the cookie is repeated")
         return values[0].encode("latin-1", "replace") or NO_TOKEN
 
-    def _from_our_page(self, header: HeaderOf, *, websocket: bool) -> bool:
+    def is_from_our_page(self, header: HeaderOf, *, websocket: bool) -> bool:
+        """Whether a page of another origin cannot have made this request."""
         origin = header("origin")
         if websocket:
             # A handshake always carries Origin, and needs no preflight (RFC 6455 §10.2).

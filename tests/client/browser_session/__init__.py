@@ -1,0 +1,1 @@
+"""The browser session, with a real authorization server, a real service and real sockets."""
