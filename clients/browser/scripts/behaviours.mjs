@@ -7,11 +7,8 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 const root = new URL("../", import.meta.url);
 /** Behaviours that are shown elsewhere, and where. */
 const ELSEWHERE = {
-  56: "server-side rendering beside the browser: the browser session's tests (Python)",
   ...Object.fromEntries([61, 62, 63, 64, 65, 66].map((number) => [number, "the Python client"])),
 };
-/** Here only as far as a browser has a part in it. */
-const PARTLY = { 45: "the server refuses the cookie; that half is the browser session's (Python)", 55: "the cookie is the server's to keep; its half is there too" };
 
 const tests = new Map();
 for (const folder of ["unit", "browser"]) {
@@ -33,7 +30,7 @@ const missing = [];
 for (let number = 1; number <= 66; number++) {
   const found = tests.get(number);
   if (found) {
-    lines.push(`**${number}**${PARTLY[number] ? ` (in part: ${PARTLY[number]})` : ""}`, "", ...found.map((law) => `- ${law}`), "");
+    lines.push(`**${number}**`, "", ...found.map((law) => `- ${law}`), "");
   } else {
     lines.push(`**${number}** is shown elsewhere: ${ELSEWHERE[number] ?? "nowhere yet"}.`, "");
     if (!ELSEWHERE[number]) missing.push(number);

@@ -6,6 +6,7 @@
  * to the sign-in page and back, `POST base/sign-out` ends it.
  */
 import { PorteroError } from "./errors.ts";
+import { tokenChallenge } from "./protocol/challenge.ts";
 import { coreOf, type TabMessage } from "./session/core.ts";
 import type { Environment } from "./session/environment.ts";
 import { safeReturnTo } from "./session/return-to.ts";
@@ -83,9 +84,17 @@ export function createPortero({ base = "/session", autoSignIn = true, ...config 
       const request = new Request(input, { ...init, ...(typeof body === "function" ? { body: body(), duplex: "half" } : {}) } as RequestInit);
       // A cookie and a bearer token in one request are refused; and no other origin has this cookie.
       if (new URL(request.url).origin !== own.origin || request.headers.has("authorization")) return fetch(request, { credentials: "omit" });
+      const again = request.clone();
       const response = await send(request);
-      // The server has refreshed, if that could help. A 5xx says nothing about the session.
       if (response.status === 401) {
+        // A service's own word, passed on: the server has refreshed, if that could help, and the session goes on.
+        const { parameters } = tokenChallenge(response.headers.get("www-authenticate")) ?? {};
+        if (parameters) {
+          const { error, acr_values: acrValues, max_age: maxAge } = parameters;
+          if (error !== "insufficient_user_authentication") return response;
+          if (autoSignIn) await go({ acrValues, maxAge }, true);
+          throw new PorteroError("step_up_required", error, { acrValues, maxAge, request: again });
+        }
         ended("refresh_refused", "401");
         if (autoSignIn) await go({}, true);
         throw new PorteroError("sign_in_required", "401", { response });

@@ -92,9 +92,11 @@ class Service:
             ]
         )
 
-    def guarded(self, guard: Guard) -> Any:
+    def guarded(self, guard: Guard | None) -> Any:
         """The application behind its Guard, and before it what the test wants to see or do."""
-        inner = GuardMiddleware(self.app, guard=guard, requirement=guard.requires(scopes=["orders:read"]))
+        inner: Any = self.app
+        if guard is not None:
+            inner = GuardMiddleware(self.app, guard=guard, requirement=guard.requires(scopes=["orders:read"]))
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "http":
@@ -243,8 +245,7 @@ class World:
         await self._serve(self._watched(self._edge), listeners[0], certificate)
         await self._serve(self.browser_session, listeners[1], certificate)
         # A Guard trusts public authorities only: behind names of our own the service is open.
-        service = self.service.guarded(guard) if certificate is None else self.service.app
-        await self._serve(service, listeners[2], None)
+        await self._serve(self.service.guarded(guard if certificate is None else None), listeners[2], None)
 
     def another(self) -> BrowserSession:
         """A further process of the same application, as behind a load balancer."""

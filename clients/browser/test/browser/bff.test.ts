@@ -72,6 +72,27 @@ for (const status of [429, 500, 502, 503]) {
   });
 }
 
+scenario("[23] [39] a service that refuses although the server has refreshed ends nothing: its answer comes back", async (world) => {
+  const page = await signedIn(world);
+  world.bff.challenge = 'Bearer error="invalid_token"';
+  world.bff.faults.push(401);
+
+  assert.equal(401, await call(page));
+  assert.equal("signed_in", await world.state(page));
+  assert.equal(1, world.bff.signIns.length);
+});
+
+scenario("a step-up leads to the sign-in page with what was asked for", async (world) => {
+  const page = await signedIn(world);
+  world.bff.challenge = 'Bearer error="insufficient_user_authentication", acr_values="mfa", max_age="300"';
+  world.bff.faults.push(401);
+
+  await Promise.all([page.waitForNavigation(), page.evaluate(() => void window.call("/api/orders"))]);
+
+  const query = world.bff.signIns.at(-1)!;
+  assert.deepEqual(["mfa", "300", world.origin + "/start"], [query.get("acr_values"), query.get("max_age"), query.get("return_to")]);
+});
+
 scenario("a call with a bearer token of its own goes without the cookie: never two credentials in one request", async (world) => {
   const page = await signedIn(world);
 

@@ -18,6 +18,8 @@ export class BrowserSession {
   readonly sessions = new Map<string, string>();
   /** What the next calls of the API meet. */
   readonly faults: number[] = [];
+  /** The challenge of the next 401 of the API: a service's own, passed on. */
+  challenge: string | undefined;
   #last = 0;
 
   handles(path: string): boolean {
@@ -39,6 +41,7 @@ export class BrowserSession {
     if (header !== "1") return json(response, 403, { error: "no custom header" });
     if (cookie && request.headers.authorization) return json(response, 400, { error: "two credentials" });
     const fault = url.pathname.startsWith("/api/") ? this.faults.shift() : undefined;
+    if (fault === 401 && this.challenge) response.setHeader("WWW-Authenticate", this.challenge);
     if (fault) return json(response, fault, {});
     const sub = cookie && this.sessions.get(cookie);
     if (!sub) return json(response, 401, {});
