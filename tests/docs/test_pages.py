@@ -17,13 +17,17 @@ PAGES = [
     "docs/how-to/protect-a-service.md",
     "docs/how-to/call-the-next-service.md",
     "docs/how-to/other-issuers.md",
+    "docs/how-to/browser-session.md",
 ]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_python_of_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each Python block runs as it stands; a block that names its file can be imported by the later ones."""
     monkeypatch.setenv("ORDERS_SECRET", "x" * 43)
+    monkeypatch.setenv("SHOP_SESSION_SECRET", "s" * 43)
+    monkeypatch.setenv("SHOP_CLIENT_SECRET", "c" * 43)
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     names: dict[str, object] = {}
     for block in blocks:
