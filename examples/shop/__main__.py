@@ -13,14 +13,16 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from examples.shop.manifest import write_manifest
 from examples.shop.processes import Program, Programs, StartFailed
 from examples.shop.settings import PEOPLE, Settings, free_ports, port_is_free
+from portero.gateway.engines import ENGINES as KNOWN_ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYOUTS = ("middleware",)
-ENGINES: tuple[str, ...] = ()
+LAYOUTS = ("middleware", "gateway", "hybrid")
+ENGINES = tuple(KNOWN_ENGINES)
 STORES = ("memory",)
-PORTS = (9000, 8101, 8102, 8103, 8080)
+PORTS = (9000, 8101, 8102, 8103, 8080, 8000, 9100)
 READY_WITHIN = 30.0
 
 
@@ -42,8 +44,12 @@ def choice(name: str, valid: tuple[str, ...], default: str) -> str:
 
 def settings(folder: Path, *, own_ports: bool) -> Settings:
     """Fixed ports for people, free ones for a check."""
-    layout = choice("LAYOUT", LAYOUTS, "middleware")
-    choice("ENGINE", ENGINES, "")
+    engine = choice("ENGINE", ENGINES, "")
+    layout = choice("LAYOUT", LAYOUTS, "hybrid" if engine else "middleware")
+    if engine and layout == "middleware":
+        raise Usage(f"ENGINE={engine} needs a gateway: LAYOUT=gateway or LAYOUT=hybrid")
+    if layout != "middleware":
+        engine = engine or ENGINES[0]
     store = choice("STORE", STORES, "memory")
     if own_ports:
         ports = free_ports(len(PORTS))
@@ -54,11 +60,14 @@ def settings(folder: Path, *, own_ports: bool) -> Settings:
             raise Usage(
                 f"port {', '.join(taken)} of localhost is taken. Stop what listens there (or: make demo CHECK=1)"
             )
-    return Settings(str(folder), *ports, feed_secret=secrets.token_urlsafe(32), layout=layout, store=store)
+    return Settings(
+        str(folder), *ports, feed_secret=secrets.token_urlsafe(32), layout=layout, engine=engine, store=store
+    )
 
 
 def start(shop: Settings, programs: Programs) -> dict[str, Program]:
-    """Start the five programs and wait until all answer."""
+    """Start the programs and wait until all answer."""
+    write_manifest(shop)
     environment = {"SHOP": shop.dump(), "PYTHONUNBUFFERED": "1"}
 
     def program(name: str) -> Program:
@@ -72,6 +81,10 @@ def start(shop: Settings, programs: Programs) -> dict[str, Program]:
     running |= {name: program(name) for name in services}
     for name, url in {**services, "page": shop.page}.items():
         running[name].wait_until_answers(f"{url}/readyz", within=max(1.0, deadline - time.monotonic()))
+    if shop.has_gateway:
+        running["gateway"] = program("gateway")
+        ready = f"http://127.0.0.1:{shop.gateway_admin_port}/readyz"
+        running["gateway"].wait_until_answers(ready, within=READY_WITHIN)
     return running
 
 
@@ -79,10 +92,12 @@ def announce(shop: Settings) -> None:
     """Say where everything is and who can sign in."""
     lines = [
         "",
-        "  Portero, the demo                          layout: " + shop.layout,
+        f"  Portero, the demo                          layout: {shop.layout}"
+        + (f", engine: {shop.engine}" if shop.has_gateway else ""),
         "",
         f"  the shop (open this)   {shop.page}",
         f"  authorization server   {shop.issuer}      devices: {shop.issuer}/account",
+        *([f"  gateway                {shop.gateway}"] if shop.has_gateway else []),
         f"  orders (FastAPI)       {shop.orders}",
         f"  inventory (Flask)      {shop.inventory}",
         f"  shipping (Django)      {shop.shipping}",

@@ -9,14 +9,14 @@ from flask import Flask
 
 from examples.shop.guarding import guard_for
 from examples.shop.seen import Seen, wsgi
-from examples.shop.settings import INVENTORY, Settings
+from examples.shop.settings import Settings
 from portero.resource_server.flask import current_principal, protect, requires
 
 STOCK = {"yerba mate, 1 kg": 40, "bombilla, alpaca": 7}
 
 
 def application(shop: Settings) -> Flask:
-    guard = guard_for(shop, INVENTORY)
+    guard = guard_for(shop, "inventory")
     app = Flask(__name__)
     protect(app, guard)
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from examples.shop.guarding import guard_for
 from examples.shop.seen import Seen, asgi
-from examples.shop.settings import ORDERS, Settings
+from examples.shop.settings import Settings
 from portero.resource_server.fastapi import Principal, protect, requires
 
 ORDERS_OF_ALL = [
@@ -17,7 +17,7 @@ ORDERS_OF_ALL = [
 
 
 def application(shop: Settings) -> FastAPI:
-    guard = guard_for(shop, ORDERS)
+    guard = guard_for(shop, "orders")
     app = FastAPI(title="Orders")
     protect(app, guard)
 

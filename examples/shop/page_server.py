@@ -30,9 +30,11 @@ MINUTES = 6
 
 def app(shop: Settings) -> Starlette:
     clock = SharedClock(shop.clock_file)
+    called = {name: shop.called_at(name) for name in ("orders", "inventory", "shipping")}
+    origins = " ".join(dict.fromkeys([shop.gateway] if shop.has_gateway else called.values()))
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        f"connect-src 'self' {shop.issuer} {shop.orders} {shop.inventory} {shop.shipping}; "
+        f"connect-src 'self' {shop.issuer} {origins}; "
         "base-uri 'none'; frame-ancestors 'none'"
     )
 
@@ -47,9 +49,9 @@ def app(shop: Settings) -> Starlette:
                 "issuer": shop.issuer,
                 "clientId": CLIENT_ID,
                 "services": {
-                    "orders": {"url": shop.orders, "framework": "FastAPI", "audience": ORDERS},
-                    "inventory": {"url": shop.inventory, "framework": "Flask", "audience": INVENTORY},
-                    "shipping": {"url": shop.shipping, "framework": "Django", "audience": SHIPPING},
+                    "orders": {"url": called["orders"], "framework": "FastAPI", "audience": ORDERS},
+                    "inventory": {"url": called["inventory"], "framework": "Flask", "audience": INVENTORY},
+                    "shipping": {"url": called["shipping"], "framework": "Django", "audience": SHIPPING},
                 },
                 "layout": shop.layout,
                 "store": shop.store,

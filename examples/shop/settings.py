@@ -42,8 +42,11 @@ class Settings:
     inventory_port: int
     shipping_port: int
     page_port: int
+    gateway_port: int
+    gateway_admin_port: int
     feed_secret: str
     layout: str = "middleware"
+    engine: str = ""
     store: str = "memory"
 
     @property
@@ -65,6 +68,22 @@ class Settings:
     @property
     def shipping(self) -> str:
         return f"http://localhost:{self.shipping_port}"
+
+    @property
+    def gateway(self) -> str:
+        return f"http://localhost:{self.gateway_port}"
+
+    @property
+    def has_gateway(self) -> bool:
+        return self.layout != "middleware"
+
+    def called_at(self, service: str) -> str:
+        """Where the page calls a service: by itself, or through the gateway."""
+        return f"{self.gateway}/api/{service}-service" if self.has_gateway else str(getattr(self, service))
+
+    @property
+    def manifest_file(self) -> Path:
+        return self.path / "portero.toml"
 
     @property
     def path(self) -> Path:

@@ -12,14 +12,14 @@ from django.urls import path
 
 from examples.shop.guarding import guard_for
 from examples.shop.seen import Seen, asgi
-from examples.shop.settings import SHIPPING, Settings
+from examples.shop.settings import Settings
 from portero.resource_server.django import principal_of, requires
 
 PARCELS = [{"order": 1001, "carrier": "Correo", "arrives": "tomorrow"}]
 
 
 def application(shop: Settings) -> Any:
-    guard = guard_for(shop, SHIPPING)
+    guard = guard_for(shop, "shipping")
 
     @requires(guard, scopes=["shipping:read"])
     async def shipping(request: HttpRequest) -> JsonResponse:

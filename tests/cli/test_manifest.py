@@ -26,7 +26,7 @@ def test_the_shops_manifest_is_good(shop: Path) -> None:
     done = run(shop, "manifest", "check")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "portero.toml: good. Layout middleware, 1 issuer, 2 services, 5 routes." in done.stdout
+    assert "portero.toml: good. Layout middleware, 1 issuer, 3 services, 7 routes." in done.stdout
     assert "SHOP_FEED_SECRET is not set here" in done.stdout
     assert "SHOP_FEED_SECRET" not in run(shop, "manifest", "check", SHOP_FEED_SECRET="x").stdout
 

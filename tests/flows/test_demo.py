@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from portero.gateway.engines import ENGINES
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, "-m", "examples.shop"]
 
@@ -34,9 +36,13 @@ def children_of(folder: str) -> list[str]:
     return found
 
 
-def test_the_twelve_steps_hold_in_a_real_browser() -> None:
-    """Each step is proven by what the browser and the services saw (design §1)."""
-    done = run(CHECK="1")
+@pytest.mark.parametrize(
+    ("layout", "engine"),
+    [("middleware", ""), *((layout, engine) for engine in ENGINES for layout in ("gateway", "hybrid"))],
+)
+def test_the_twelve_steps_hold_in_a_real_browser(layout: str, engine: str) -> None:
+    """Each step is proven by what the browser and the services saw (design §1), in every layout, on every engine."""
+    done = run(CHECK="1", LAYOUT=layout, ENGINE=engine)
 
     steps = dict(re.findall(r"^step (\d+) (ok|FAILED) ", done.stdout, re.MULTILINE))
     assert {str(n): "ok" for n in range(1, 13)} == steps, done.stdout + done.stderr

@@ -38,7 +38,7 @@ const portero = createPortero({
   clientId: config.clientId,
   redirectUri: `${location.origin}/callback`,
   scope: "openid profile orders:read orders:write inventory:read shipping:read",
-  allowedOrigins: services.map(([, service]) => service.url),
+  allowedOrigins: [...new Set(services.map(([, service]) => new URL(service.url).origin))],
 });
 let person = {};
 
@@ -48,7 +48,7 @@ let person = {};
 async function watchedFetch(input, init) {
   const request = new Request(input, init);
   const url = new URL(request.url);
-  const lane = laneOf(url.origin);
+  const lane = laneOf(url);
   if (lane === undefined || url.pathname.startsWith("/.well-known/")) return plainFetch(request);
 
   const bearer = request.headers.get("authorization")?.match(/^Bearer (.+)$/)?.[1];
@@ -77,9 +77,9 @@ async function watchedFetch(input, init) {
   return response;
 }
 
-function laneOf(origin) {
-  if (origin === new URL(config.issuer).origin) return "server";
-  return services.find(([, service]) => new URL(service.url).origin === origin)?.[0];
+function laneOf(url) {
+  if (url.origin === new URL(config.issuer).origin) return "server";
+  return services.find(([, service]) => url.href.startsWith(`${service.url}/`))?.[0];
 }
 
 function plain({ method, headers, mode, credentials, cache, keepalive, signal }) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -95,6 +96,37 @@ def explain_request(method: str, path: str, name: str | None, file: Path) -> Non
         _print(explain(service, method=method, raw_path=inner.encode()), outside=normal_path(raw_path), file=file)
     except AmbiguousPath as error:
         click.echo(f"{method} {path}\n  refused with 400 before any route is looked at: {error.description}")
+
+
+@command.command("compile")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=DEFAULT_FILE)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="FOLDER",
+    help="Where the files go; start Envoy with FOLDER/bootstrap.json.",
+)
+@click.option(
+    "--patience", type=click.FloatRange(0, 60), default=5.0, show_default=True, help="Seconds to wait for issuers."
+)
+def compile_manifest(file: Path, out: Path, patience: float) -> None:
+    """Compile FILE (portero.toml) to Envoy 1.40 configuration, with the keys and revocations of this moment.
+
+    It does not stay fresh by itself: `portero gateway --engine envoy` runs Envoy with it, and with
+    --deliver-to keeps it fresh for an Envoy that somebody else runs.
+    """
+    from portero.gateway.engines import Options
+    from portero.gateway.envoy.run import compile_once
+
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options = Options(manifest_file=file, environ=os.environ)
+    notes, missing = asyncio.run(compile_once(options, out.resolve(), patience=patience))
+    click.echo(f"{file}: compiled to {out}")
+    for note in notes:
+        click.echo(f"note: {note}")
+    for problem in missing:
+        click.echo(f"missing: {problem}")
 
 
 @command.command("schema")

@@ -61,7 +61,8 @@ COMMANDS = {
     "feed": ("feed", "What was taken back: status, revoke-token, and relay to this host's services."),
     "keys": ("keys", "Signing keys and secrets: list, rotate."),
     "restore": ("restore", "After a backup was put back: take back again what it does not know of."),
-    "manifest": ("manifest", "Routes and what they require: check, explain, schema."),
+    "manifest": ("manifest", "Routes and what they require: check, explain, compile, schema."),
+    "gateway": ("gateway", "Run the gateway in front of the manifest's services."),
     "doctor": ("doctor", "Check a configuration from end to end, and say how to mend it."),
 }
 

@@ -27,6 +27,8 @@ class Options:
     """One JSON line a request on standard output."""
     clock: Clock | None = None
     """`None`: the system's."""
+    deliver_to: Path | None = None
+    """Envoy: keep the configuration fresh in this folder, for an Envoy that somebody else runs."""
 
 
 def engine_named(name: str) -> Callable[[Options], int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import EXPIRED, REVOKED, Refusal
@@ -71,9 +71,11 @@ _Key = tuple[str, RevokedKind, str]
 class OpenConnections:
     """All of one Guard."""
 
-    __slots__ = ("_by_key", "_lock")
+    __slots__ = ("_by_key", "_lock", "listeners")
 
     def __init__(self) -> None:
+        self.listeners: list[Callable[[Sequence[Revocation]], None]] = []
+        """Told what came, from the thread that follows the feed: for who keeps a list elsewhere."""
         self._by_key: dict[_Key, set[OpenConnection]] = {}
         # A set that one thread empties and drops must not be the one another just added to.
         self._lock = threading.Lock()
@@ -97,13 +99,15 @@ class OpenConnections:
         keys = _keys_of(principal)
         return self._added(OpenConnection(self, keys, when_over), keys)
 
-    def revoked(self, revocations: Iterable[Revocation]) -> None:
+    def revoked(self, revocations: Sequence[Revocation]) -> None:
         """Close what these revocations concern. From any thread."""
         for revocation in revocations:
             with self._lock:
                 concerned = tuple(self._by_key.get((revocation.iss, revocation.kind, revocation.value), ()))
             for connection in concerned:
                 connection.end_from_any_thread(REVOKED)
+        for listener in tuple(self.listeners):
+            listener(revocations)
 
     def remove(self, connection: OpenConnection, keys: tuple[_Key, ...]) -> None:
         """Forget one registration."""

@@ -47,6 +47,10 @@ class RevokedSet:
         """Whether the signing key was taken back."""
         return kid in self._kids
 
+    def values(self, kind: RevokedKind) -> list[str]:
+        """Everything of one kind that was taken back. A copy: entries may come while it is read."""
+        return list(self._by_kind[kind])
+
     def add(self, revocation: Revocation) -> bool:
         """Take in one revocation; a second time changes nothing. Answers whether it changed anything.
 

@@ -1,0 +1,304 @@
+"""The listener: connection manager, filters in their order, limits, timeouts, TLS and the access log."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from portero.core.policy.identity_headers import FORWARDED, IDENTITY, IDENTITY_PREFIXES
+from portero.core.policy.manifest import Gateway, Manifest
+from portero.core.policy.manifest_gateway import Rate
+from portero.gateway.envoy import revoked, rules
+from portero.gateway.envoy.clusters import AUTHORIZE_CLUSTER
+from portero.gateway.envoy.replies import mappers
+from portero.gateway.envoy.resources import (
+    AUTHORIZE,
+    CLIENT_RATE,
+    CORS,
+    JWT,
+    NORMALIZE,
+    RULES,
+    SUBJECT_HEADER,
+    SUBJECT_RATE,
+    UNKNOWN_KEY,
+    Json,
+    file_source,
+    seconds,
+    typed,
+)
+from portero.gateway.envoy.routes import ROUTES_NAME, nothing_yet
+
+_HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_KEPT_FOR_THE_CHECK = (b"authorization", b"dpop")
+"""Taken off, or set anew, after the check."""
+_SET_BY_ENVOY = (b"x-forwarded-proto",)
+_ASKED = ("authorization", "dpop", "cookie", "origin", "sec-fetch-site", "upgrade", "content-type", "grpc-timeout")
+"""Request headers the Guard is told, beside the names of cookies' headers."""
+
+
+def listener(
+    manifest: Manifest, gateway: Gateway, *, folder: Path, delivered: Path, access_log: bool, authorize_seconds: float
+) -> Json:
+    """The listener (LDS).
+
+    Args:
+        folder: where relative file names in the manifest begin.
+        delivered: where routes, keys and revocations are delivered.
+        access_log: whether each request is a JSON line on standard output.
+        authorize_seconds: how long the Guard may take, which may have to fetch keys.
+    """
+    return _listener(gateway, folder, _manager(manifest, gateway, delivered, access_log, authorize_seconds))
+
+
+def not_ready_listener(gateway: Gateway, *, folder: Path) -> Json:
+    """The listener until keys and revocations are in."""
+    members = {
+        "stat_prefix": "gateway",
+        "route_config": nothing_yet(),
+        "http_filters": [_filter("router", "envoy.extensions.filters.http.router.v3.Router")],
+        "local_reply_config": {"mappers": mappers()},
+        "server_header_transformation": "PASS_THROUGH",
+    }
+    return _listener(gateway, folder, typed(_HCM, members))
+
+
+def _listener(gateway: Gateway, folder: Path, manager: Json) -> Json:
+    host, _, port = gateway.listen.rpartition(":")
+    chain: Json = {"filters": [{"name": "http", "typed_config": manager}]}
+    if gateway.tls is not None:
+        certificate = {
+            "certificate_chain": {"filename": str(folder / gateway.tls.certificate)},
+            "private_key": {"filename": str(folder / gateway.tls.key)},
+            "watched_directory": {"path": str((folder / gateway.tls.certificate).parent)},
+        }
+        context = {
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "tls_certificates": [certificate],
+        }
+        chain["transport_socket"] = {
+            "name": "tls",
+            "typed_config": typed(
+                "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", {"common_tls_context": context}
+            ),
+        }
+    return {
+        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+        "name": "gateway",
+        "address": {"socket_address": {"address": _bindable(host), "port_value": int(port)}},
+        "per_connection_buffer_limit_bytes": 131_072,
+        "filter_chains": [chain],
+    }
+
+
+def _bindable(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host.strip("[]")
+
+
+def _manager(manifest: Manifest, gateway: Gateway, delivered: Path, access_log: bool, authorize_seconds: float) -> Json:
+    limits, timeouts = gateway.limits, gateway.timeouts
+    members: Json = {
+        "stat_prefix": "gateway",
+        "codec_type": "AUTO",
+        "rds": {
+            "route_config_name": ROUTES_NAME,
+            "config_source": file_source(f"{delivered}/rds.json", str(delivered)),
+        },
+        "http_filters": _filters(manifest, gateway, delivered, authorize_seconds),
+        "early_header_mutation_extensions": [_strip()],
+        "local_reply_config": {"mappers": mappers()},
+        "server_header_transformation": "PASS_THROUGH",
+        "use_remote_address": True,
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
+        "generate_request_id": True,
+        "always_set_request_id_in_response": True,
+        "normalize_path": False,
+        "merge_slashes": False,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "strip_trailing_host_dot": True,
+        "max_request_headers_kb": max(1, limits.header_bytes // 1024),
+        "common_http_protocol_options": {
+            "headers_with_underscores_action": "REJECT_REQUEST",
+            "max_headers_count": limits.headers,
+            "idle_timeout": seconds(timeouts.idle.total_seconds()),
+        },
+        "http2_protocol_options": {"max_concurrent_streams": 128, "initial_stream_window_size": 65_536},
+        "request_headers_timeout": seconds(timeouts.headers.total_seconds()),
+        "request_timeout": seconds(timeouts.request.total_seconds()),
+        "stream_idle_timeout": seconds(timeouts.stream_idle.total_seconds()),
+        "drain_timeout": seconds(gateway.drain.total_seconds()),
+        "delayed_close_timeout": "1s",
+        "stream_error_on_invalid_http_message": False,
+    }
+    if gateway.trusted_proxies:
+        members["use_remote_address"] = False
+        members["original_ip_detection_extensions"] = [_forwarded_by(gateway)]
+    if access_log:
+        members["access_log"] = [_access_log()]
+    if gateway.otlp:
+        members["tracing"] = {
+            "provider": {
+                "name": "envoy.tracers.opentelemetry",
+                "typed_config": typed(
+                    "envoy.config.trace.v3.OpenTelemetryConfig",
+                    {
+                        "service_name": "portero-gateway",
+                        "grpc_service": {
+                            "google_grpc": {"target_uri": gateway.otlp.split("//")[1], "stat_prefix": "otlp"}
+                        },
+                    },
+                ),
+            }
+        }
+    return typed(_HCM, members)
+
+
+def _filters(manifest: Manifest, gateway: Gateway, delivered: Path, authorize_seconds: float) -> list[Json]:
+    filters = [_filter(CORS, "envoy.extensions.filters.http.cors.v3.Cors")]
+    if gateway.rate_limits.per_client:
+        filters.append(_rate(CLIENT_RATE, gateway.rate_limits.per_client, [{"key": "remote_address"}]))
+    lua, jwt = (
+        "envoy.extensions.filters.http.lua.v3.Lua",
+        "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+    )
+    script = files("portero.gateway.envoy").joinpath("normalize.lua").read_text(encoding="utf-8")
+    filters += [
+        _filter(NORMALIZE, lua, {"source_codes": {NORMALIZE: {"inline_string": script}}}),
+        _delivered(JWT, jwt, f"{delivered}/keys.json", delivered),
+    ]
+    for place in range(len(manifest.issuers)):
+        for generation in revoked.GENERATIONS:
+            name = revoked.filter_name(place, generation)
+            filters.append(
+                _delivered(name, "envoy.extensions.filters.http.rbac.v3.RBAC", f"{delivered}/{name}.json", delivered)
+            )
+    filters.append({"name": RULES, "typed_config": rules.deny_all()})
+    names = sorted({service.cookie.header for service in manifest.services.values() if service.cookie})
+    unknown = {
+        "filter": JWT,
+        "path": [{"key": "failed"}, {"key": "message"}],
+        "value": {"string_match": {"exact": rules.JWT_UNKNOWN_KEY}},
+    }
+    filters += [
+        _filter(
+            UNKNOWN_KEY,
+            "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+            {**_authorization(names, authorize_seconds), "filter_enabled_metadata": unknown},
+        ),
+        _filter(
+            AUTHORIZE, "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", _authorization(names, authorize_seconds)
+        ),
+    ]
+    if gateway.rate_limits.per_subject:
+        filters.append(_rate(SUBJECT_RATE, gateway.rate_limits.per_subject, [{"key": "subject"}]))
+    if gateway.limits.body_bytes:
+        filters.append(
+            _filter(
+                "envoy.filters.http.buffer",
+                "envoy.extensions.filters.http.buffer.v3.Buffer",
+                {"max_request_bytes": min(gateway.limits.body_bytes, 2**32 - 1)},
+            )
+        )
+    filters.append(
+        _filter("router", "envoy.extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True})
+    )
+    return filters
+
+
+def _filter(name: str, kind: str, members: Json | None = None) -> Json:
+    return {"name": name, "typed_config": typed(kind, members)}
+
+
+def _delivered(name: str, kind: str, path: str, folder: Path) -> Json:
+    return {
+        "name": name,
+        "config_discovery": {
+            "config_source": file_source(path, str(folder)),
+            "type_urls": [f"type.googleapis.com/{kind}"],
+        },
+    }
+
+
+def _authorization(cookie_headers: list[str], timeout: float) -> Json:
+    def exactly(names: list[str]) -> Json:
+        return {"patterns": [{"exact": name, "ignore_case": True} for name in names]}
+
+    return {
+        "http_service": {
+            "server_uri": {"uri": "http://portero", "cluster": AUTHORIZE_CLUSTER, "timeout": seconds(timeout)},
+            "authorization_response": {
+                "allowed_upstream_headers": exactly(["authorization", "cookie", SUBJECT_HEADER, "grpc-timeout"]),
+                "allowed_client_headers_on_success": exactly(["dpop-nonce"]),
+            },
+        },
+        "allowed_headers": exactly([*_ASKED, *cookie_headers]),
+        "failure_mode_allow": False,
+        "status_on_error": {"code": "ServiceUnavailable"},
+        # The stream's limit, `grpc-timeout`, is read when the route is chosen again.
+        "clear_route_cache": True,
+    }
+
+
+def _rate(name: str, rate: Rate, entries: list[Json]) -> Json:
+    bucket = {"max_tokens": rate.requests, "tokens_per_fill": rate.requests, "fill_interval": seconds(rate.seconds)}
+    return _filter(
+        name,
+        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+        {
+            "stat_prefix": name.replace(".", "_"),
+            "token_bucket": {"max_tokens": 1_000_000_000, "tokens_per_fill": 1_000_000_000, "fill_interval": "1s"},
+            "filter_enabled": {"default_value": {"numerator": 100}},
+            "filter_enforced": {"default_value": {"numerator": 100}},
+            "descriptors": [{"entries": entries, "token_bucket": bucket}],
+            "max_dynamic_descriptors": 100_000,
+            "always_consume_default_token_bucket": False,
+        },
+    )
+
+
+def _strip() -> Json:
+    """Everything a caller could say about who they are, before the first route is chosen."""
+    exact = sorted((IDENTITY | FORWARDED) - set(_KEPT_FOR_THE_CHECK) - set(_SET_BY_ENVOY))
+    either = "|".join([*(name.decode() for name in exact), *(f"{prefix.decode()}.*" for prefix in IDENTITY_PREFIXES)])
+    return {
+        "name": "strip",
+        "typed_config": typed(
+            "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            {"mutations": [{"remove_on_match": {"key_matcher": {"safe_regex": {"regex": either}}}}]},
+        ),
+    }
+
+
+def _forwarded_by(gateway: Gateway) -> Json:
+    networks = []
+    for network in gateway.trusted_proxies:
+        address, _, length = network.partition("/")
+        networks.append({"address_prefix": address, "prefix_len": int(length or (128 if ":" in address else 32))})
+    return {
+        "name": "xff",
+        "typed_config": typed(
+            "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig", {"xff_trusted_cidrs": {"cidrs": networks}}
+        ),
+    }
+
+
+def _access_log() -> Json:
+    line = {
+        "time": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%PATH(NQ)%",
+        "status": "%RESPONSE_CODE%",
+        "duration_ms": "%DURATION%",
+        "bytes": "%BYTES_SENT%",
+        "service": "%METADATA(ROUTE:portero:service)%",
+        "route": "%ROUTE_NAME%",
+        "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+        "reason": "%RESPONSE_CODE_DETAILS%",
+    }
+    return {
+        "name": "stdout",
+        "typed_config": typed(
+            "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", {"log_format": {"json_format": line}}
+        ),
+    }
