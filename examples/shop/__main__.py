@@ -77,14 +77,15 @@ def start(shop: Settings, programs: Programs) -> dict[str, Program]:
     running = {"authorization": program("authorization"), "page": program("page_server")}
     deadline = time.monotonic() + READY_WITHIN
     running["authorization"].wait_until_answers(f"{shop.issuer}/readyz", within=READY_WITHIN)
+    if shop.has_gateway:
+        # Before the services, which ask it for the keys of its assertions.
+        running["gateway"] = program("gateway")
+        ready = f"http://127.0.0.1:{shop.gateway_admin_port}/readyz"
+        running["gateway"].wait_until_answers(ready, within=READY_WITHIN)
     services = {"orders": shop.orders, "inventory": shop.inventory, "shipping": shop.shipping}
     running |= {name: program(name) for name in services}
     for name, url in {**services, "page": shop.page}.items():
         running[name].wait_until_answers(f"{url}/readyz", within=max(1.0, deadline - time.monotonic()))
-    if shop.has_gateway:
-        running["gateway"] = program("gateway")
-        ready = f"http://127.0.0.1:{shop.gateway_admin_port}/readyz"
-        running["gateway"].wait_until_answers(ready, within=READY_WITHIN)
     return running
 
 
