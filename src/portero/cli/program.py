@@ -63,6 +63,10 @@ COMMANDS = {
     "restore": ("restore", "After a backup was put back: take back again what it does not know of."),
     "manifest": ("manifest", "Routes and what they require: check, explain, compile, schema."),
     "gateway": ("gateway", "Run the gateway in front of the manifest's services."),
+    "login": ("login", "Sign in on this machine, with a browser or a code."),
+    "logout": ("logout", "Sign out on this machine."),
+    "whoami": ("whoami", "Who is signed in on this machine."),
+    "token": ("token", "Print an access token that is good now."),
     "doctor": ("doctor", "Check a configuration from end to end, and say how to mend it."),
 }
 

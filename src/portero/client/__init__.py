@@ -30,6 +30,8 @@ from portero.client.errors import (
 )
 from portero.client.machine import TRANSITIONS, Cause, State
 from portero.client.session import Session, TokenInfo
+from portero.client.sign_in.browser import sign_in_with_browser
+from portero.client.sign_in.device import DevicePrompt, sign_in_on_device
 from portero.client.stores import TokenStore
 from portero.client.stores.file import FileStore
 from portero.client.stores.memory import MemoryStore
@@ -45,6 +47,7 @@ __all__ = [
     "ClientLimits",
     "CodeRefused",
     "Config",
+    "DevicePrompt",
     "DiscoveryFailed",
     "FileStore",
     "IdTokenInvalid",
@@ -64,4 +67,6 @@ __all__ = [
     "TokenInfo",
     "TokenStore",
     "ask_userinfo",
+    "sign_in_on_device",
+    "sign_in_with_browser",
 ]
