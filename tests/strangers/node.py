@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,12 @@ class Stranger:
                 continue
             raise AssertionError(f"waited for {name}, heard {said}")
         raise AssertionError(f"waited for {name}, and the program ended with {self._process.wait(30)}")
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Everything the program says, to its end."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            yield json.loads(line)
 
     def tell(self, answer: object) -> None:
         """Answer the program."""

@@ -97,6 +97,9 @@ class Config:
     brand_name: str = "Portero"
     brand_color: str = "#2f5d50"
     """Six-digit hex colour of buttons and links."""
+    console_role: str = ""
+    """People with this role may use the operator's console at `/operator`: see everybody's sessions, end them, disable
+    people and clients, rotate keys. Empty: there is no console."""
     languages: tuple[str, ...] = ("en", "es")
     access_log: bool = False
     """One line per request (method, path, status, milliseconds; never a query string). Off: only events and errors."""

@@ -59,6 +59,14 @@ class KeyRing(Protocol):
         """
         ...
 
+    async def rotate(self, *, by: str) -> None:
+        """Publish a successor of the key that signs, as an operator asks; the audit trail says who.
+
+        Raises:
+            Unavailable: the store cannot be reached, or there is no key-encryption key.
+        """
+        ...
+
     async def keep_up(self) -> None:
         """Read the store again where that is due; an endpoint calls it before it signs or publishes. Never raises
         for a store that cannot be reached: the keys that are known go on."""

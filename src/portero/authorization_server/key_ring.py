@@ -39,7 +39,7 @@ from portero.core.keys.signing_key import (
     signing_key_at,
 )
 from portero.core.oauth.errors import invalid_token
-from portero.core.transitions import Decision, SigningKey, SigningKeysKey
+from portero.core.transitions import Decision, SigningKey, SigningKeysKey, signed
 from portero.core.types import Kid, NumericDate, Secret
 from portero.ports import Clock, Random, Store
 
@@ -232,6 +232,28 @@ class StoredKeyRing:
             self._published = None
             kept = {key.kid for key in keys}
             self._opened = {kid: opened for kid, opened in self._opened.items() if kid in kept}
+
+    async def rotate(self, *, by: str) -> None:
+        """Publish a successor of the key that signs; it signs once verifiers have had time to see it.
+
+        Raises:
+            Unavailable: the store cannot be reached, or there is no key-encryption key.
+        """
+        now = self._now()
+        new_key = await self._new_key(now)
+
+        def decide(stored: Keys) -> Decision[Keys]:
+            planned = plan_rotation(
+                stored,
+                now=now,
+                publish_ahead=self._publish_ahead,
+                longest_token=self._longest_token,
+                new_key=new_key,
+            )
+            return signed(planned, by=by)
+
+        await self._store.transition(SigningKeysKey(), decide, now=now)
+        await self.load()
 
     def open_signing_key(self) -> PrivateKey:
         """Return the key that signs now.

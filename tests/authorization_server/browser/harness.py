@@ -63,12 +63,16 @@ class PlainKeyRing:
     def __init__(self) -> None:
         self.kept_up = 0
         """How often it was asked to look for new keys."""
+        self.rotated_by: str | None = None
 
     def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
         return json.dumps({"typ": typ, **claims})
 
     def jwk_set(self) -> bytes:
         return b'{"keys":[]}'
+
+    async def rotate(self, *, by: str) -> None:
+        self.rotated_by = by
 
     async def keep_up(self) -> None:
         self.kept_up += 1
@@ -195,6 +199,10 @@ class Server:
 
     def put(self, key: Any, record: Any) -> None:
         asyncio.run(self.store.transition(key, lambda _: Decision(None, (Put(record),)), now=self.context.now()))
+
+    def become_operator(self, user: User) -> None:
+        """Give a person the role that opens the console."""
+        self.put(SubjectKey(user.subject), replace(user, roles=(self.context.config.console_role,)))
 
     def read(self, key: Any) -> Any:
         return asyncio.run(self.store.read(key))

@@ -29,7 +29,7 @@ from portero.authorization_server.pages.site import site_of
 from portero.authorization_server.pages.texts import CATALOGUES, EN, texts_in
 from portero.authorization_server.sign_in.methods import METHODS
 from portero.core.errors import Unavailable
-from tests.authorization_server.browser.harness import Answer, Browser, Server
+from tests.authorization_server.browser.harness import ANA, ISSUER, Answer, Browser, Server
 
 METHOD_TEXTS: dict[str, Mapping[str, Mapping[str, str]]] = {
     name: import_module(f"portero.authorization_server.sign_in.methods.{name}.texts").TEXTS for name in METHODS
@@ -47,6 +47,11 @@ PAGES: dict[str, Callable[[Browser], Answer]] = {
     "password with a problem": lambda b: _in(b).post(
         "/account/password", b.get("/account/password").form(password="x", new_password="short")
     ),
+    "console": lambda b: _operator(b).get("/operator"),
+    "console, one person": lambda b: _operator(b).get("/operator/person?subject=u-ana"),
+    "console, clients": lambda b: _operator(b).get("/operator/clients"),
+    "console, keys": lambda b: _operator(b).get("/operator/keys"),
+    "console, audit": lambda b: _operator(b).get("/operator/audit"),
     "consent": lambda b: _in(b).authorize(client_id="stranger"),
     "sign out": lambda b: _in(b).get("/end_session"),
     "signed out": lambda b: b.get("/signed-out?from=everywhere"),
@@ -61,11 +66,18 @@ def _in(browser: Browser) -> Browser:
     return browser
 
 
+def _operator(browser: Browser) -> Browser:
+    browser.server.become_operator(ANA)
+    return _allowed(browser)
+
+
 def _allowed(browser: Browser) -> Browser:
     page = _in(browser).authorize(client_id="stranger")
     browser.post("/consent", page.form(decision="allow"))
     return browser
 
+
+CONSOLE = Config(issuer=ISSUER, console_role="operators")
 
 pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES.keys())
 
@@ -73,7 +85,8 @@ pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES.keys())
 @pages
 def test_every_page_carries_the_security_headers(page: Callable[[Browser], Answer]) -> None:
     """No script (but one by its hash), no frames, no cache, no referrer, no guessing of types."""
-    answer = page(Server().browser())
+    answer = page(Server(config=CONSOLE).browser())
+    assert answer.status < 500
     policy = dict(part.partition(" ")[::2] for part in answer.header("content-security-policy").split("; "))
 
     assert policy["default-src"] == "'none'"
@@ -91,7 +104,7 @@ def test_every_page_carries_the_security_headers(page: Callable[[Browser], Answe
 @pages
 def test_no_page_needs_a_script_or_a_style_of_its_own(page: Callable[[Browser], Answer]) -> None:
     """Nothing inline that the policy would have to allow, but for the one button-presser."""
-    answer = page(Server().browser())
+    answer = page(Server(config=CONSOLE).browser())
 
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", answer.text)
     assert answer.text.count("<script") == ("script-src" in answer.header("content-security-policy"))
@@ -101,7 +114,7 @@ def test_no_page_needs_a_script_or_a_style_of_its_own(page: Callable[[Browser], 
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_every_page_can_be_followed_by_ear(page: Callable[[Browser], Answer], language: str) -> None:
     """One h1, no heading level skipped, a language, a title, landmarks; each field has a label, each id is one."""
-    answer = page(Server().browser(**{"accept-language": language}))
+    answer = page(Server(config=CONSOLE).browser(**{"accept-language": language}))
     found = _Outline()
     found.feed(answer.text)
 

@@ -7,12 +7,23 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from portero.authorization_server.api import devices
-from portero.authorization_server.api.desk import AtDesk, Desk, Person, ThisPerson
-from portero.authorization_server.api.models import MAX_ID, EndedOut, EndIn, RenameIn, SessionOut, SessionsOut
+from portero.authorization_server.api.desk import AtDesk, Desk, Person, ThisPerson, not_found
+from portero.authorization_server.api.models import (
+    MAX_ID,
+    ConsentOut,
+    ConsentsOut,
+    EndedOut,
+    EndIn,
+    RenameIn,
+    SessionOut,
+    SessionsOut,
+    at,
+)
+from portero.core.sessions.ending import Ended, withdraw_consent
 from portero.core.sessions.lifetimes import is_live
 from portero.core.sessions.records import DeviceSession
-from portero.core.transitions import SubjectKey
-from portero.core.types import Sid
+from portero.core.transitions import ConsentKey, ConsentsKey, Decision, SubjectAggregate, SubjectKey
+from portero.core.types import ClientId, Sid
 
 router = APIRouter(prefix="/account", tags=["account"])
 
@@ -49,6 +60,39 @@ async def end_own_sessions(desk: AtDesk, person: ThisPerson, wanted: EndIn) -> E
     """End all of one's other sessions, or all of them."""
     but = person.sid if wanted.which == "others" else None
     return EndedOut(ended=len(await devices.end_many(desk, person.user.subject, but=but)))
+
+
+@router.get("/consents")
+async def list_own_consents(desk: AtDesk, person: ThisPerson) -> ConsentsOut:
+    """List what one allowed applications of others."""
+    consents = await desk.context.store.read(ConsentsKey(person.user.subject))
+    return ConsentsOut(
+        consents=[
+            ConsentOut(
+                client_id=each.client_id,
+                client_name=await desk.client_name(each.client_id),
+                scope=list(each.scope),
+                resource=list(each.resource),
+                granted=at(each.granted),
+            )
+            for each in consents
+        ]
+    )
+
+
+@router.delete("/consents/{client_id:path}", status_code=204)
+async def withdraw_own_consent(
+    desk: AtDesk, person: ThisPerson, client_id: Annotated[str, Path(max_length=MAX_ID)]
+) -> None:
+    """Take an agreement back: what the application has of one's own ends at once."""
+    subject, terms = person.user.subject, desk.terms()
+    if await desk.context.store.read(ConsentKey(subject, ClientId(client_id))) is None:
+        raise not_found("agreement")
+
+    def decide(aggregate: SubjectAggregate) -> Decision[Ended]:
+        return withdraw_consent(aggregate, subject=subject, client_id=ClientId(client_id), **terms)
+
+    await desk.context.commit(SubjectKey(subject), decide, now=terms["now"])
 
 
 async def _shown(desk: Desk, person: Person, session: DeviceSession) -> SessionOut:

@@ -7,7 +7,7 @@ a token of its own cannot turn to its owner's account with it. No cookie is ever
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, TypedDict, TypeVar
+from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request, Security
 from fastapi.openapi.models import OAuthFlowAuthorizationCode, OAuthFlowClientCredentials, OAuthFlows
@@ -17,12 +17,11 @@ from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.bearer import Bearers, OwnAccessToken
 from portero.authorization_server.endpoints.clients import Clients
 from portero.authorization_server.endpoints.exchange import Request as Exchange
+from portero.authorization_server.operations import Operations
 from portero.core.errors import RequestError
 from portero.core.oauth.errors import insufficient_scope, invalid_token
-from portero.core.transitions import Decision, SubjectKey, User, signed
+from portero.core.transitions import SubjectKey, User
 from portero.core.types import ClientId, Issuer, NumericDate, Sid, Subject
-
-R = TypeVar("R")
 
 ACCOUNT = "account"
 """The scope with which an application of ours acts for a person in their account."""
@@ -93,9 +92,9 @@ class Operator:
 
     client_id: ClientId
 
-    def signed(self, decision: Decision[R]) -> Decision[R]:
-        """Return the decision with this operator's name in all it tells the audit trail."""
-        return signed(decision, by=self.client_id)
+    def operations(self, desk: Desk) -> Operations:
+        """What it may do, in its name."""
+        return Operations(desk.context, by=self.client_id)
 
 
 def _desk(request: Request) -> Desk:

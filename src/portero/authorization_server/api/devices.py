@@ -1,10 +1,10 @@
-"""Device sessions as the account and the operator API treat them alike: find, rename, end."""
+"""Device sessions as the API treats them: find, rename, and end as their owner does."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from portero.authorization_server.api.desk import Desk, Operator, not_found
+from portero.authorization_server.api.desk import Desk, not_found
 from portero.core.errors import RequestError
 from portero.core.sessions.device_name import cleaned_device_name
 from portero.core.sessions.ending import Ended, decide_end_session, end_everything_of
@@ -42,7 +42,7 @@ async def rename(desk: Desk, sid: Sid, *, unverified_name: str, expected_subject
     return renamed
 
 
-async def end_one(desk: Desk, sid: Sid, *, expected_subject: Subject | None, by: Operator | None = None) -> None:
+async def end_one(desk: Desk, sid: Sid, *, expected_subject: Subject) -> None:
     """End a live session, everywhere and at once.
 
     Raises:
@@ -50,17 +50,16 @@ async def end_one(desk: Desk, sid: Sid, *, expected_subject: Subject | None, by:
         Unavailable: nothing was ended.
     """
     terms = desk.terms()
-    reason = EndReason.DEVICE_ENDED if by is None else EndReason.OPERATOR
+    reason = EndReason.DEVICE_ENDED
 
     def decide(aggregate: SessionAggregate) -> Decision[Ended]:
-        decision = decide_end_session(aggregate, reason=reason, expected_subject=expected_subject, **terms)
-        return decision if by is None else by.signed(decision)
+        return decide_end_session(aggregate, reason=reason, expected_subject=expected_subject, **terms)
 
     if not await desk.context.commit(SessionKey(sid), decide, now=terms["now"]):
         raise not_found("session")
 
 
-async def end_many(desk: Desk, subject: Subject, *, but: Sid | None = None, by: Operator | None = None) -> Ended:
+async def end_many(desk: Desk, subject: Subject, *, but: Sid | None = None) -> Ended:
     """End a person's sessions and sign-ins.
 
     Args:
@@ -70,11 +69,10 @@ async def end_many(desk: Desk, subject: Subject, *, but: Sid | None = None, by: 
         Unavailable: nothing was ended.
     """
     terms = desk.terms()
-    reason = EndReason.SIGNED_OUT_EVERYWHERE if by is None else EndReason.OPERATOR
+    reason = EndReason.SIGNED_OUT_EVERYWHERE
 
     def decide(aggregate: SubjectAggregate) -> Decision[Ended]:
-        decision = end_everything_of(_without(aggregate, but), reason=reason, **terms)
-        return decision if by is None else by.signed(decision)
+        return end_everything_of(_without(aggregate, but), reason=reason, **terms)
 
     return await desk.context.commit(SubjectKey(subject), decide, now=terms["now"])
 

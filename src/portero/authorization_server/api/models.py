@@ -120,6 +120,22 @@ class OperatorSessionsOut(Shape):
     sessions: list[OperatorSessionOut]
 
 
+class ConsentOut(Shape):
+    """What a person allowed an application of others."""
+
+    client_id: str
+    client_name: str
+    scope: list[str]
+    resource: list[str]
+    granted: datetime
+
+
+class ConsentsOut(Shape):
+    """A person's agreements, by `client_id`."""
+
+    consents: list[ConsentOut]
+
+
 class RenameIn(Shape):
     """A new name for a device. Made one line of printable characters."""
 

@@ -25,19 +25,14 @@ from portero.authorization_server.api.models import (
     UserOut,
     UsersOut,
 )
-from portero.core.registration import enable_client, enable_user
-from portero.core.sessions.ending import disable_client, disable_user
 from portero.core.sessions.records import DeviceSession
 from portero.core.transitions import (
     AuditKey,
-    ClientAggregate,
     ClientKey,
     ClientsKey,
-    Decision,
     SessionKey,
     SessionsKey,
     SigningKeysKey,
-    SubjectAggregate,
     SubjectKey,
     UsersKey,
 )
@@ -75,17 +70,7 @@ async def show_user(desk: AtDesk, _: ThisOperator, subject: InPath) -> UserOut:
 @router.patch("/users/{subject}")
 async def change_user(desk: AtDesk, operator: ThisOperator, subject: InPath, change: EnabledIn) -> UserOut:
     """Disable a user, which ends everything of theirs; or enable them again."""
-    terms, key = desk.terms(), SubjectKey(Subject(subject))
-
-    def decide(aggregate: SubjectAggregate) -> Decision[object]:
-        if aggregate.user is None or aggregate.user.enabled is change.enabled:
-            return Decision(None)
-        decision: Decision[object] = (
-            enable_user(aggregate, now=terms["now"]) if change.enabled else disable_user(aggregate, **terms)
-        )
-        return operator.signed(decision)
-
-    await desk.context.commit(key, decide, now=terms["now"])
+    await operator.operations(desk).set_user_enabled(Subject(subject), enabled=change.enabled)
     return await show_user(desk, operator, subject)
 
 
@@ -93,7 +78,7 @@ async def change_user(desk: AtDesk, operator: ThisOperator, subject: InPath, cha
 async def end_sessions_of_user(desk: AtDesk, operator: ThisOperator, subject: InPath) -> EndedOut:
     """End every session of a user; they may sign in again."""
     await show_user(desk, operator, subject)
-    return EndedOut(ended=len(await devices.end_many(desk, Subject(subject), by=operator)))
+    return EndedOut(ended=len(await operator.operations(desk).end_sessions(Subject(subject))))
 
 
 @router.get("/sessions")
@@ -124,7 +109,8 @@ async def rename_session(desk: AtDesk, _: ThisOperator, sid: InPath, change: Ren
 @router.delete("/sessions/{sid}", status_code=204)
 async def end_session(desk: AtDesk, operator: ThisOperator, sid: InPath) -> None:
     """End a session: its tokens stop working everywhere at once."""
-    await devices.end_one(desk, Sid(sid), expected_subject=None, by=operator)
+    if not await operator.operations(desk).end_session(Sid(sid)):
+        raise not_found("session")
 
 
 @router.get("/clients")
@@ -145,20 +131,7 @@ async def show_client(desk: AtDesk, _: ThisOperator, client_id: InPath) -> Clien
 @router.patch("/clients/{client_id}")
 async def change_client(desk: AtDesk, operator: ThisOperator, client_id: InPath, change: EnabledIn) -> ClientOut:
     """Disable a client, whose tokens then stop working everywhere; or enable it again."""
-    terms, key = desk.terms(), ClientKey(ClientId(client_id))
-    lifetime = int(desk.context.config.access_token_lifetime.total_seconds())
-
-    def decide(aggregate: ClientAggregate) -> Decision[object]:
-        if aggregate.client is None or aggregate.client.enabled is change.enabled:
-            return Decision(None)
-        decision: Decision[object] = (
-            enable_client(aggregate, now=terms["now"])
-            if change.enabled
-            else disable_client(aggregate, access_token_lifetime=lifetime, **terms)
-        )
-        return operator.signed(decision)
-
-    await desk.context.commit(key, decide, now=terms["now"])
+    await operator.operations(desk).set_client_enabled(ClientId(client_id), enabled=change.enabled)
     return await show_client(desk, operator, client_id)
 
 
@@ -166,6 +139,13 @@ async def change_client(desk: AtDesk, operator: ThisOperator, client_id: InPath,
 async def list_keys(desk: AtDesk, _: ThisOperator) -> KeysOut:
     """List the signing keys in use, oldest first."""
     return KeysOut(keys=[KeyOut.of(key) for key in await desk.context.store.read(SigningKeysKey())])
+
+
+@router.post("/keys/rotate")
+async def rotate_keys(desk: AtDesk, operator: ThisOperator) -> KeysOut:
+    """Publish a new signing key, which signs once verifiers have had time to see it."""
+    await operator.operations(desk).rotate_keys()
+    return await list_keys(desk, operator)
 
 
 @router.get("/audit")

@@ -60,6 +60,7 @@ async def front(site: Site, visit: Visit) -> Response:
         "front.html",
         language=visit.language,
         user=None if present is None else present.user,
+        is_operator=present is not None and is_operator(site, present),
         language_links=language_links(site, "/", current=visit.language),
     )
 
@@ -224,6 +225,12 @@ async def signed_out(site: Site, visit: Visit) -> Response:
 
 def _language_suffix(visit: Visit) -> str:
     return f"&ui_locales={visit.language}"
+
+
+def is_operator(site: Site, present: Present) -> bool:
+    """Say whether the person has the role that opens the operator's console."""
+    role = site.context.config.console_role
+    return bool(role) and role in present.user.roles
 
 
 async def sign_in_first(site: Site, visit: Visit, *, path: str) -> Response:

@@ -13,6 +13,7 @@ from portero.authorization_server.endpoints.authorize import authorize
 from portero.authorization_server.endpoints.end_session import end_session
 from portero.authorization_server.pages import allowed, password
 from portero.authorization_server.pages.account import account, front, signed_out
+from portero.authorization_server.pages.console import console_pages
 from portero.authorization_server.pages.site import Site, site_of
 from portero.authorization_server.sign_in.page import consent, sign_in, step
 
@@ -32,6 +33,7 @@ def browser_routes(context: Context) -> list[BaseRoute]:
         Route("/account", site.endpoint(account), methods=both),
         Route(allowed.PATH, site.endpoint(allowed.applications), methods=both),
         Route(password.PATH, site.endpoint(password.password), methods=both),
+        *(Route(path, site.endpoint(page), methods=both) for path, page in console_pages(site).items()),
         Route("/signed-out", site.endpoint(signed_out), methods=["GET"]),
         Route("/", site.endpoint(front), methods=["GET"]),
         _style_route(site),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from portero.authorization_server.pages import console_texts
+
 EN: Final[Mapping[str, str]] = {
     "language": "English",
     "skip": "Skip to content",
@@ -75,7 +77,7 @@ EN: Final[Mapping[str, str]] = {
     "applications.may": "It may:",
     "applications.since": "Allowed",
     "applications.withdraw": "Take back",
-    "applications.withdraw_of": "Take the access of {client} back",
+    "applications.withdraw_of": "Take back the access of {client}",
     "applications.withdrawn": "The access is taken back. The application stops working within moments.",
     "password.title": "Password",
     "password.intro": "A new password signs you out on all your other devices.",
@@ -182,8 +184,8 @@ ES: Final[Mapping[str, str]] = {
     "devices.name": "Nombre del dispositivo",
     "devices.save": "Guardar",
     "devices.end": "Cerrar sesión",
-    "devices.end_of": "Cerrar la sesión en {device} ({client})",
-    "devices.rename_of": "Cambiar el nombre de {device} ({client})",
+    "devices.end_of": "Cerrar sesión en {device} ({client})",
+    "devices.rename_of": "Cambiar nombre de {device} ({client})",
     "devices.none": "Ninguna aplicación está usando tu cuenta ahora. Tu sesión está iniciada en este navegador, "
     "{device}.",
     "devices.end_others": "Cerrar todas las demás sesiones",
@@ -260,7 +262,10 @@ ES: Final[Mapping[str, str]] = {
     "duration.minutes": "{n} minutos",
 }
 
-CATALOGUES: Final[Mapping[str, Mapping[str, str]]] = {"en": EN, "es": ES}
+CATALOGUES: Final[Mapping[str, Mapping[str, str]]] = {
+    "en": {**EN, **console_texts.EN},
+    "es": {**ES, **console_texts.ES},
+}
 LANGUAGES: Final = tuple(CATALOGUES)
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
