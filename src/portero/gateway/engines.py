@@ -12,6 +12,7 @@ from portero.core.errors import ConfigurationError
 from portero.ports import Clock
 
 ENGINES: Final = {
+    "embedded": "portero.gateway.embedded.run:run",
     "envoy": "portero.gateway.envoy.run:run",
 }
 """Name → `module:function`; the first is the default."""

@@ -7,6 +7,7 @@ of a hundred services follows each issuer once.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from portero.core.policy.manifest import Manifest, Service
 from portero.ports import Clock
@@ -24,6 +25,7 @@ class GatewayGuards:
         clock: `None`: the system's.
         instead_of: the Guards of the manifest before: what did not change goes on, with its keys,
             its feed and its connections.
+        options: further arguments of each service's `Guard`: caches.
 
     Raises:
         ConfigurationError: a secret is not in the environment, or a Guard does not take a value.
@@ -37,6 +39,7 @@ class GatewayGuards:
         file: str,
         clock: Clock | None = None,
         instead_of: GatewayGuards | None = None,
+        **options: Any,
     ) -> None:
         self.manifest = manifest
         # Never asked about a token: it keeps what the others share.
@@ -56,7 +59,7 @@ class GatewayGuards:
             if instead_of is not None and same_host and instead_of._made_of.get(name) == self._made_of[name]:
                 self._guards[name] = instead_of._guards[name]
                 continue
-            guard = guard_of(manifest, service, environ, file=file, at_edge=True, clock=clock)
+            guard = guard_of(manifest, service, environ, file=file, at_edge=True, clock=clock, **options)
             guard.join(self.host)
             self._guards[name] = guard
 
