@@ -116,6 +116,14 @@ class Running:
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
         return self.exchange(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body, head=method == "HEAD")
 
+    def wait_for_log(self, *either: bytes) -> bytes:
+        """The log, once it holds one of these: access logs are written a moment after the answer."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(one in (log := self.log.read_bytes()) for one in either):
+            assert time.monotonic() < deadline, log
+            time.sleep(0.02)
+        return log
+
     def stop(self) -> int:
         """Stop as an operator does; answer the exit code."""
         if self.process.poll() is None:

@@ -325,6 +325,8 @@ def _doubtful(service: Service | None) -> list[Json]:
             "typed_per_filter_config": {**open_to_all(service), NORMALIZE: look},
         },
         _refused(_BAD_METHOD, service, {"prefix": "/", "headers": [capitals]}),
+        # It would say the caller's headers back (RFC 9110 §9.3.8).
+        _refused(NOT_NAMED, service, {"prefix": "/", "headers": [header(":method", {"exact": "TRACE"})]}),
     ]
 
 
