@@ -21,7 +21,7 @@ from portero.gateway.engines import ENGINES as KNOWN_ENGINES
 ROOT = Path(__file__).resolve().parents[2]
 LAYOUTS = ("middleware", "gateway", "hybrid")
 ENGINES = tuple(KNOWN_ENGINES)
-STORES = ("memory",)
+STORES = ("memory", "local", "cookie")
 PORTS = (9000, 8101, 8102, 8103, 8080, 8000, 9100)
 READY_WITHIN = 30.0
 
@@ -61,7 +61,13 @@ def settings(folder: Path, *, own_ports: bool) -> Settings:
                 f"port {', '.join(taken)} of localhost is taken. Stop what listens there (or: make demo CHECK=1)"
             )
     return Settings(
-        str(folder), *ports, feed_secret=secrets.token_urlsafe(32), layout=layout, engine=engine, store=store
+        str(folder),
+        *ports,
+        feed_secret=secrets.token_urlsafe(32),
+        session_secret=secrets.token_urlsafe(32),
+        layout=layout,
+        engine=engine,
+        store=store,
     )
 
 
@@ -94,7 +100,8 @@ def announce(shop: Settings) -> None:
     lines = [
         "",
         f"  Portero, the demo                          layout: {shop.layout}"
-        + (f", engine: {shop.engine}" if shop.has_gateway else ""),
+        + (f", engine: {shop.engine}" if shop.has_gateway else "")
+        + f", store: {shop.store}",
         "",
         f"  the shop (open this)   {shop.page}",
         f"  authorization server   {shop.issuer}      devices: {shop.issuer}/account",
@@ -136,8 +143,9 @@ def stay(shop: Settings, programs: Programs) -> int:
 
 def check(shop: Settings) -> int:
     """Walk the story in headless Chromium; its lines go straight to our output."""
+    script = "check_cookie.mjs" if shop.store == "cookie" else "check.mjs"
     return subprocess.run(
-        ["node", str(ROOT / "examples/shop/check.mjs")], env={**os.environ, "SHOP": shop.dump()}, check=False
+        ["node", str(ROOT / "examples/shop" / script)], env={**os.environ, "SHOP": shop.dump()}, check=False
     ).returncode
 
 

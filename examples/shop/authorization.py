@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import replace
 
-from examples.shop.settings import CLIENT_ID, FEED_CLIENT_ID, INVENTORY, ORDERS, PEOPLE, SHIPPING, Settings
-from portero.adapters.telemetry.json_log import configure_logging
+from examples.shop.settings import (
+    CLIENT_ID,
+    FEED_CLIENT_ID,
+    INVENTORY,
+    ORDERS,
+    PEOPLE,
+    SHIPPING,
+    WEB_CLIENT_ID,
+    Settings,
+)
+from portero.adapters.telemetry.json_log import LOGGER, configure_logging
 from portero.authorization_server.config import load_config
 from portero.authorization_server.context import Context
 from portero.authorization_server.server import serve
@@ -44,7 +54,7 @@ def write_config(shop: Settings) -> None:
 
 
 async def seed(context: Context, shop: Settings) -> None:
-    """Two people, the page, and the client with which the services follow the revocation feed."""
+    """Two people, the page by itself and by cookie, and the client with which the services follow the feed."""
     now = context.now()
     for person in PEOPLE:
         user = User(
@@ -92,7 +102,18 @@ async def seed(context: Context, shop: Settings) -> None:
         audiences=(shop.issuer,),
         allowed_origins=(),
     )
-    for client in (page, services):
+    web = replace(
+        services,
+        client_id=ClientId(WEB_CLIENT_ID),
+        client_name="The shop, by cookie",
+        secret_digest=sha256_of(Secret(shop.session_secret)),
+        redirect_uris=(f"{shop.page}/session/callback",),
+        grant_types=page.grant_types,
+        scope=page.scope,
+        audiences=page.audiences,
+        backchannel_logout_uri=f"{shop.page}/session/back-channel-logout",
+    )
+    for client in (page, services, web):
         check_client(client)
         await context.store.transition(
             ClientKey(client.client_id),
@@ -105,6 +126,8 @@ async def main() -> None:
     shop = Settings.load()
     write_config(shop)
     configure_logging()
+    # Each refresh too: the check reads them there, where no page can see them.
+    logging.getLogger(LOGGER).setLevel(logging.DEBUG)
     config = load_config(shop.config_file, environ={})
     await serve(
         config,

@@ -4,129 +4,13 @@
  * Prints `step N ok|FAILED what was seen` for each, and exits with 1 if any failed. A step is proven by what was on the
  * wire (Chromium's own network events) and by what the services saw (their `.seen` files), not by what the page says.
  */
-import { readFileSync, mkdtempSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import {
+  shop, issuer, page_origin, direct, gateway, service, frameworks, ana, DEADLINE, step, must, seenBy,
+  claimsOf, bearerOf, device, shot, ready, signIn, exchange, refusedEverywhere, to, tokenCall, walk,
+} from "./checking.mjs";
 
-const require = createRequire(new URL("../../clients/browser/package.json", import.meta.url));
-const { chromium } = require("playwright-core");
-
-const shop = JSON.parse(process.env.SHOP);
-const at = (port) => `http://localhost:${port}`;
-const issuer = at(shop.authorization_port);
-const page_origin = at(shop.page_port);
-const direct = { orders: at(shop.orders_port), inventory: at(shop.inventory_port), shipping: at(shop.shipping_port) };
-const gateway = shop.layout === "middleware" ? undefined : at(shop.gateway_port);
-/** Where the page calls each service: by itself, or through the gateway. */
-const service = gateway === undefined ? direct : Object.fromEntries(Object.keys(direct).map((name) => [name, `${gateway}/api/${name}-service`]));
-const frameworks = { orders: "FastAPI", inventory: "Flask", shipping: "Django" };
-const ana = { username: "ana", password: "cafe-con-leche" };
-const DEADLINE = 10_000;
-const shots = process.env.SHOTS; // a folder for screenshots, when somebody wants to look
-
-const results = [];
-
-/** Run a step; a failure is printed and the next steps still run. */
-async function step(number, prove) {
-  try {
-    const what = await prove();
-    results.push(true);
-    console.log(`step ${number} ok ${what}`);
-  } catch (error) {
-    results.push(false);
-    console.log(`step ${number} FAILED ${String(error.message ?? error).split("\n")[0]}`);
-  }
-}
-
-function must(condition, what) {
-  if (!condition) throw new Error(what);
-}
-
-const seenBy = (name) =>
-  readFileSync(join(shop.folder, `${name}.seen`), "utf8").trim().split("\n").filter(Boolean).map((line) => JSON.parse(line));
-
-const claimsOf = (token) => JSON.parse(Buffer.from(token.split(".")[1], "base64url").toString());
-const bearerOf = (request) => request.headers()["authorization"]?.replace(/^Bearer /, "");
-
-/** A browser profile of its own: one device. */
-async function device(browser, name) {
-  const context = await browser.newContext({ locale: "en-US", viewport: { width: 1360, height: 900 } });
-  const page = await context.newPage();
-  const wire = []; // {request, response, body}, in order of the answers
-  page.on("response", (response) => {
-    // Read at once: after a navigation the browser has forgotten it.
-    const body = response.json().catch(() => undefined);
-    wire.push({ request: response.request(), response, body });
-  });
-  const errors = [];
-  page.on("pageerror", (error) => errors.push(error.message));
-  page.on("console", (message) => {
-    if (process.env.VERBOSE) console.log(`# ${name}: ${message.type()} ${message.text()}`);
-  });
-  return { name, context, page, wire, errors };
-}
-
-const shot = async (one, name) => {
-  if (shots) await one.page.screenshot({ path: join(shots, `${name}.png`) });
-};
-
-async function ready(one) {
-  try {
-    await one.page.waitForSelector("html[data-ready=yes]", { state: "attached", timeout: DEADLINE });
-  } catch {
-    throw new Error(`the page did not start within ${DEADLINE} ms: ${one.errors.join("; ") || "no error was thrown"}`);
-  }
-}
-
-async function signIn(one, person) {
-  await one.page.waitForURL((url) => url.origin === issuer, { timeout: DEADLINE });
-  await one.page.fill("input[name=username]", person.username);
-  await one.page.fill("input[name=password]", person.password);
-  await Promise.all([one.page.waitForURL((url) => url.origin === page_origin, { timeout: DEADLINE }), one.page.click("button[type=submit]")]);
-  await ready(one);
-}
-
-/** Wait until the wire holds an exchange that fits, at or after `from`. */
-async function exchange(one, fits, from = 0) {
-  const deadline = Date.now() + DEADLINE;
-  for (;;) {
-    const found = one.wire.slice(from).find(({ request, response }) => fits(request, response));
-    if (found) return found;
-    if (Date.now() > deadline) {
-      const seen = one.wire.slice(from).map(({ request, response }) => `${response.status()} ${request.method()} ${new URL(request.url()).pathname}`);
-      throw new Error(`not seen within ${DEADLINE} ms; on the wire: ${seen.join(", ") || "nothing"}`);
-    }
-    await new Promise((resume) => setTimeout(resume, 25));
-  }
-}
-
-/** Milliseconds until every service refuses the token; a second is the most it may take. */
-async function refusedEverywhere(token) {
-  const started = Date.now();
-  for (const [name, url] of Object.entries(service)) {
-    for (;;) {
-      const answer = await fetch(`${url}/${name}`, { headers: { Authorization: `Bearer ${token}` } });
-      if (answer.status === 401) break;
-      must(Date.now() - started < 1000, `${name} still answered ${answer.status} after a second`);
-    }
-  }
-  return Date.now() - started;
-}
-
-const to = (url, method = "GET") => (request) => request.url() === url && request.method() === method;
-const tokenCall = (grant) => (request) =>
-  request.url() === `${issuer}/token` && request.method() === "POST" && new URLSearchParams(request.postData() ?? "").get("grant_type") === grant;
-
-const profile = mkdtempSync(join(tmpdir(), "portero-chromium-"));
-const browser = await chromium.launch({
-  executablePath: process.env.PORTERO_CHROMIUM || "/usr/bin/chromium",
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
-
-try {
-  const laptop = await device(browser, "laptop");
+await walk(async () => {
+  const laptop = await device("laptop");
   const { page, wire } = laptop;
   await page.goto(page_origin);
   await ready(laptop);
@@ -246,7 +130,7 @@ try {
     return `the service saw ${lines.join(" then ")}; the page showed one answer, 200; one refresh`;
   });
 
-  const phone = await device(browser, "phone");
+  const phone = await device("phone");
   let onPhone;
   await step(10, async () => {
     await phone.page.goto(page_origin);
@@ -303,11 +187,4 @@ try {
   });
 
   for (const one of [laptop, phone]) must(one.errors.length === 0, `the page threw: ${one.errors[0]}`);
-} catch (error) {
-  results.push(false);
-  console.log(`check FAILED ${error.message}`);
-} finally {
-  await browser.close();
-  rmSync(profile, { recursive: true, force: true });
-}
-process.exit(results.length >= 12 && results.every(Boolean) ? 0 : 1);
+});

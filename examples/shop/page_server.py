@@ -20,7 +20,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from examples.shop.settings import CLIENT_ID, INVENTORY, ORDERS, SHIPPING, Settings
+from examples.shop.settings import CLIENT_ID, INVENTORY, ORDERS, SHIPPING, WEB_CLIENT_ID, Settings
+from portero.client.browser_session import BrowserSession, Secret, SqliteSessions
+from portero.client.browser_session import Settings as SessionSettings
+from portero.client.browser_session.settings import CLAIMS
 from portero.testing.shared_clock import SharedClock
 
 HERE = Path(__file__).resolve().parent
@@ -94,6 +97,23 @@ def app(shop: Settings) -> Starlette:
     )
 
 
+def with_session(shop: Settings) -> BrowserSession:
+    """The page, and around it the browser session: what `STORE=cookie` uses, and the switch on the page."""
+    secrets = (Secret(shop.session_secret),)
+    settings = SessionSettings(
+        issuer=shop.issuer,
+        client_id=WEB_CLIENT_ID,
+        client_secret=Secret(shop.session_secret),
+        origin=shop.page,
+        secrets=secrets,
+        scope="openid profile orders:read orders:write inventory:read shipping:read",
+        upstreams={f"/api/{name}": f"{shop.called_at(name)}/{name}" for name in ("orders", "inventory", "shipping")},
+        claims=(*CLAIMS, "sid"),  # for the button that plays the operator
+    )
+    sessions = SqliteSessions(shop.path / "sessions.db", secrets=secrets)
+    return BrowserSession(settings, sessions=sessions, app=app(shop), clock=SharedClock(shop.clock_file))
+
+
 async def operator(shop: Settings, *arguments: str) -> Response:
     """Run `portero …` beside the server, on the same database."""
     process = await asyncio.create_subprocess_exec(
@@ -111,4 +131,4 @@ async def operator(shop: Settings, *arguments: str) -> Response:
 
 if __name__ == "__main__":
     here = Settings.load()
-    uvicorn.run(app(here), host="127.0.0.1", port=here.page_port, log_level="warning", access_log=False)
+    uvicorn.run(with_session(here), host="127.0.0.1", port=here.page_port, log_level="warning", access_log=False)

@@ -14,6 +14,7 @@ SHIPPING = "https://shop.example/shipping"
 
 CLIENT_ID = "shop-page"
 FEED_CLIENT_ID = "shop-services"
+WEB_CLIENT_ID = "shop-web"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Settings:
     gateway_port: int
     gateway_admin_port: int
     feed_secret: str
+    session_secret: str
     layout: str = "middleware"
     engine: str = ""
     store: str = "memory"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from examples.shop.__main__ import STORES
 
 from portero.gateway.engines import ENGINES
 
@@ -37,12 +38,17 @@ def children_of(folder: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("layout", "engine"),
-    [("middleware", ""), *((layout, engine) for engine in ENGINES for layout in ("gateway", "hybrid"))],
+    ("layout", "engine", "store"),
+    [
+        *(("middleware", "", store) for store in STORES),
+        *((layout, engine, STORES[0]) for engine in ENGINES for layout in ("gateway", "hybrid")),
+        ("gateway", ENGINES[0], "cookie"),
+    ],
 )
-def test_the_twelve_steps_hold_in_a_real_browser(layout: str, engine: str) -> None:
-    """Each step is proven by what the browser and the services saw (design §1), in every layout, on every engine."""
-    done = run(CHECK="1", LAYOUT=layout, ENGINE=engine)
+def test_the_twelve_steps_hold_in_a_real_browser(layout: str, engine: str, store: str) -> None:
+    """Each step is proven by what the browser and the services saw (design §1): in every layout, on every engine,
+    wherever the tokens are kept."""
+    done = run(CHECK="1", LAYOUT=layout, ENGINE=engine, STORE=store)
 
     steps = dict(re.findall(r"^step (\d+) (ok|FAILED) ", done.stdout, re.MULTILINE))
     assert {str(n): "ok" for n in range(1, 13)} == steps, done.stdout + done.stderr

@@ -4,13 +4,18 @@
  * All of the OAuth is in the library; what is here is a page. It looks at the wire by standing in front of the global
  * `fetch`, which is also where the demo learns the access token that it shows decoded. A real page would not.
  */
+import { createPortero as createBff } from "/portero/bff.js";
 import { createPortero } from "/portero/portero.js";
+import { insecureLocalStorage } from "/portero/storage.js";
 import { Sequence } from "/sequence.js";
 import { texts } from "/texts.js";
 
 const $ = (id) => document.getElementById(id);
 const config = await (await fetch("/config.json")).json();
 const services = Object.entries(config.services);
+/** Where the tokens are: `memory`, `local` or `cookie`. Chosen when the demo starts, or with the switch on the page. */
+const store = sessionStorage.getItem("shop.store") ?? config.store;
+const byCookie = store === "cookie";
 
 let language = pickLanguage();
 let accessToken; // shown decoded, and sent once more after sign-out to see it refused
@@ -26,6 +31,7 @@ const t = (key, ...args) => {
 
 const lanes = () => [
   { id: "browser", name: t("laneBrowser"), note: `:${location.port}` },
+  ...(byCookie ? [{ id: "session", name: t("laneSession"), note: t("laneSessionNote") }] : []),
   { id: "server", name: t("laneServer"), note: `:${new URL(config.issuer).port}` },
   ...services.map(([id, service]) => ({ id, name: `${id} · ${service.framework}`, note: `:${new URL(service.url).port}` })),
 ];
@@ -33,13 +39,18 @@ const diagram = new Sequence($("sequence"), $("lanes"), lanes(), "shop.wire");
 
 const plainFetch = globalThis.fetch.bind(globalThis);
 globalThis.fetch = watchedFetch;
-const portero = createPortero({
+const asPage = () => ({
   issuer: config.issuer,
   clientId: config.clientId,
   redirectUri: `${location.origin}/callback`,
   scope: "openid profile orders:read orders:write inventory:read shipping:read",
   allowedOrigins: [...new Set(services.map(([, service]) => new URL(service.url).origin))],
 });
+const portero = {
+  memory: () => createPortero(asPage()),
+  local: () => createPortero({ ...asPage(), storage: insecureLocalStorage() }),
+  cookie: () => createBff({ base: "/session" }),
+}[store]();
 let person = {};
 
 // ── the wire ─────────────────────────────────────────────────────────────────────────
@@ -57,7 +68,7 @@ async function watchedFetch(input, init) {
   if (bearer !== undefined) accessToken = bearer;
   const retry = refused.has(lane) && refused.get(lane) !== bearer && !signingOut;
   const steps = signingOut ? [] : grant === "refresh_token" ? [6] : bearer !== undefined && lane !== "server" ? [retry ? 8 : 2] : [];
-  arrow("browser", lane, `${request.method} ${url.pathname}`, "request", steps, grant ?? noteOf(bearer));
+  arrow("browser", lane, `${request.method} ${url.pathname}`, "request", steps, lane === "session" ? t("cookieNote") : (grant ?? noteOf(bearer)));
 
   const started = performance.now();
   let response;
@@ -78,6 +89,7 @@ async function watchedFetch(input, init) {
 }
 
 function laneOf(url) {
+  if (url.origin === location.origin) return /^\/(api|session)(\/|$)/.test(url.pathname) ? "session" : undefined;
   if (url.origin === new URL(config.issuer).origin) return "server";
   return services.find(([, service]) => url.href.startsWith(`${service.url}/`))?.[0];
 }
@@ -117,21 +129,28 @@ function stepsOf(lane, grant, response, retry) {
   if (grant === "authorization_code") return response.ok ? [1] : [];
   if (grant === "refresh_token") return response.ok ? [7] : response.status === 400 ? [10] : [];
   if (lane === "server") return [];
+  if (lane === "session") return !response.ok ? [] : response.url.endsWith("/session") ? [1] : response.url.includes("/api/") ? [2, 3, 4] : [];
   if (response.status === 401) return [5];
   if (response.ok) return retry ? [9] : [3, 4];
   return response.status === 403 ? [3] : [];
 }
 
-function arrow(from, to, text, kind, steps, note) {
+function seenStep(...steps) {
   for (const step of steps) seen.add(step);
   sessionStorage.setItem("shop.story", JSON.stringify([...seen]));
+}
+
+function arrow(from, to, text, kind, steps, note) {
+  seenStep(...steps);
   diagram.add({ from, to, text, kind, steps, note });
   renderStory();
 }
 
 // ── what the page does ───────────────────────────────────────────────────────────────
 
-const url = (service, path) => config.services[service].url + path;
+const url = (service, path) => (byCookie ? `/api${path}` : config.services[service].url + path);
+/** What is known of this session: from its token, or from the server that keeps it. */
+const mine = () => (byCookie ? portero.getTokenInfo()?.unverifiedClaims : claimsOf(accessToken));
 
 const calls = {
   orders: () => visit("/", () => call("GET", "orders", "/orders")),
@@ -148,7 +167,7 @@ const events = {
     arrow("browser", "browser", t("pass"), "warn", [], "");
   },
   end: async () => {
-    const sid = claimsOf(accessToken)?.sid;
+    const sid = mine()?.sid;
     if (sid === undefined) return;
     await control("end", { sid });
     arrow("server", "server", t("endedElsewhere"), "warn", [], "");
@@ -192,8 +211,8 @@ async function control(name, body) {
 
 async function countDevices() {
   const { ok } = await control("devices");
-  const mine = claimsOf(accessToken);
-  const others = Array.isArray(ok) ? ok.filter((one) => one.subject === mine?.sub && one.sid !== mine?.sid).length : 0;
+  const { sub, sid } = mine() ?? {};
+  const others = Array.isArray(ok) ? ok.filter((one) => one.subject === sub && one.sid !== sid).length : 0;
   if (others > 0) arrow("server", "server", `${others} ×`, "good", [12], texts[language].story[11]);
 }
 
@@ -207,7 +226,11 @@ async function signOut() {
   await portero.signOut();
   learn(undefined);
   render();
-  if (old !== undefined) {
+  if (byCookie) {
+    arrow("browser", "browser", t("probeCookie"), "warn", [], "");
+    const answers = await Promise.all(services.map(([id]) => watchedFetch(`/api/${id}`, { headers: { "X-Portero": "1" } })));
+    if (answers.every(({ status }) => status === 401)) seenStep(11);
+  } else if (old !== undefined) {
     arrow("browser", "browser", t("probe"), "warn", [], "");
     await Promise.all(services.map(([id]) => watchedFetch(url(id, `/${id}`), { headers: { Authorization: `Bearer ${old}` } }).catch(() => {})));
   }
@@ -260,6 +283,11 @@ function showAnswer(status, title, body, ms) {
 const signedIn = () => ["signed_in", "refreshing", "waiting"].includes(portero.state);
 
 async function readPerson() {
+  if (byCookie) {
+    await portero.ready;
+    person = mine() ?? {};
+    return render();
+  }
   if (!signedIn() || accessToken === undefined) return;
   const response = await plainFetch(`${config.issuer}/userinfo`, { headers: { Authorization: `Bearer ${accessToken}` } });
   if (response.ok) person = await response.json();
@@ -270,13 +298,15 @@ function render() {
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
   const on = signedIn();
-  $("who").textContent = on ? t("signedInAs", person.name ?? claimsOf(accessToken)?.sub ?? "") : t("signedOut");
+  $("who").textContent = on ? t("signedInAs", person.name ?? mine()?.sub ?? "") : t("signedOut");
   $("who").dataset.state = on ? "signed-in" : "signed-out";
   $("sign-in").hidden = on;
   $("sign-out").hidden = !on;
   for (const button of document.querySelectorAll("[data-event]")) button.disabled = !on;
   $("devices").href = `${config.issuer}/account?ui_locales=${language}`;
   $("language").value = language;
+  $("store").value = store;
+  $("token-none").textContent = t(byCookie ? "tokenOnServer" : "tokenNone");
   diagram.lanes = lanes();
   renderStory();
   renderToken();
@@ -341,6 +371,15 @@ $("language").addEventListener("change", (event) => {
   language = event.target.value;
   localStorage.setItem("shop.language", language);
   render();
+});
+
+$("store").addEventListener("change", async ({ target }) => {
+  // Changing from one to another signs out first: a cookie and a token never go together.
+  const { value } = target;
+  signingOut = true;
+  await portero.signOut();
+  sessionStorage.setItem("shop.store", value);
+  location.assign("/");
 });
 
 portero.onChange(render);
