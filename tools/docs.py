@@ -115,12 +115,24 @@ def refresh_table() -> str:
     return f"{as_markdown()}\n```mermaid\n{as_mermaid()}```"
 
 
+def standards() -> str:
+    """The index of standards: what is followed, what is not, and why."""
+    index = tomllib.loads((ROOT / "docs/standards.toml").read_text())
+    lines = []
+    for group, entries in index.items():
+        lines += [f"## {group}", "", "| standard | title | | why |", "|---|---|---|---|"]
+        lines += [f"| {number} | {title} | {state} | {reason} |" for number, (title, state, reason) in entries.items()]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "SECURITY.md": ("attacks", attacks),
     "README.md": ("performance", performance),
     "README.es.md": ("performance", performance),
     "docs/reference/configuration.md": ("configuration", configuration),
     "docs/reference/command-line.md": ("command-line", command_line),
+    "docs/reference/standards.md": ("standards", standards),
     "docs/reference/refresh-tokens.md": ("refresh-table", refresh_table),
 }
 
