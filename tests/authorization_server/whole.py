@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import replace
-from typing import Any
 
 from starlette.applications import Starlette
 
+from portero.adapters.keys.secrets_file import make_secrets
 from portero.authorization_server.config import Config
 from portero.authorization_server.endpoints import routes
+from portero.authorization_server.key_ring import open_key_ring
 from portero.authorization_server.pages.routes import browser_routes
 from portero.core.digests import sha256_of
 from portero.core.transitions import Client, ClientType
@@ -31,8 +33,18 @@ WEB = replace(
 class WholeServer(Server):
     """As `Server`, with the back channel."""
 
-    def __init__(self, *clients: Client, config: Config | None = None, **more: Any) -> None:
-        super().__init__(*(clients or (SHOP, STRANGER, WEB)), config=config, **more)
+    def __init__(self, *clients: Client, config: Config | None = None, real_keys: bool = False) -> None:
+        super().__init__(*(clients or (SHOP, STRANGER, WEB)), config=config)
+        if real_keys:
+            secrets = make_secrets(random=self.context.random)
+            opening = open_key_ring(
+                self.context.config,
+                store=self.store,
+                secrets=secrets,
+                clock=self.clock,
+                random=self.context.random,
+            )
+            self.context = replace(self.context, key_ring=asyncio.run(opening), tag_keys=secrets.tag_keys)
         self.app = Starlette(routes=[*browser_routes(self.context), *routes(self.context)])
 
     def post(self, path: str, form: dict[str, str], *, client: Client | None = WEB, **headers: str) -> Answer:
