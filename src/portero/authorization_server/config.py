@@ -308,7 +308,20 @@ def _anchored(config: Config, folder: Path) -> Config:
     database = config.database
     if database != MEMORY and ("://" not in database or database.startswith(SQLITE)):
         database = str(folder / database.removeprefix(SQLITE))
-    return replace(config, database=database, secrets_file=folder / config.secrets_file)
+    sign_in = {name: _files_anchored(table, folder) for name, table in config.sign_in.items()}
+    return replace(config, database=database, secrets_file=folder / config.secrets_file, sign_in=sign_in)
+
+
+def _files_anchored(value: Any, folder: Path) -> Any:
+    """In the tables of the ways to sign in, every setting whose name ends in `_file` is a path."""
+    if isinstance(value, list):
+        return [_files_anchored(each, folder) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key: str(folder / each) if key.endswith("_file") and isinstance(each, str) else _files_anchored(each, folder)
+        for key, each in value.items()
+    }
 
 
 MEMORY = "memory:"

@@ -74,7 +74,9 @@ async def _changed(site: Site, visit: Visit, present: Present) -> Response:
 
 async def _kept(site: Site, visit: Visit, present: Present, *, phc: str) -> Response:
     terms = browser_session.ending_terms(site)
-    secret, fresh = browser_session.fresh(site, visit, proven=proven_by_password(present.user, now=terms["now"]))
+    secret, fresh = browser_session.fresh(
+        site, visit, user=present.user, proven=proven_by_password(present.user, now=terms["now"])
+    )
     # No more than the password proves, and no longer than the sign-in it replaces would have been.
     fresh = replace(fresh, ends=min(fresh.ends, present.session.ends))
 

@@ -110,6 +110,9 @@ EN: Final[Mapping[str, str]] = {
     "error.sign_in_elsewhere.title": "This sign-in is not open here",
     "error.sign_in_elsewhere.body": "It began in another browser, it took too long, or your browser does not keep "
     "cookies for this site. Go back to the application and sign in from there.",
+    "error.no_account.title": "There is no account for you here",
+    "error.no_account.body": "Who you are was confirmed, but no account here belongs to that identity, or it is "
+    "disabled. Nothing was changed. Ask the people who look after this site, or go back and sign in another way.",
     "error.form_not_from_here.title": "This form was not yours",
     "error.form_not_from_here.body": "It came from another page or another browser, or you signed in again "
     "meanwhile. Nothing was changed. Go back, load the page again, and try once more.",
@@ -236,6 +239,9 @@ ES: Final[Mapping[str, str]] = {
     "error.sign_in_elsewhere.title": "Este inicio de sesión no está abierto acá",
     "error.sign_in_elsewhere.body": "Empezó en otro navegador, tardó demasiado, o tu navegador no guarda cookies de "
     "este sitio. Volvé a la aplicación e iniciá sesión desde ahí.",
+    "error.no_account.title": "Acá no tenés una cuenta",
+    "error.no_account.body": "Se confirmó quién sos, pero ninguna cuenta de acá es de esa identidad, o está "
+    "deshabilitada. No se cambió nada. Consultá a quien mantiene este sitio, o volvé e iniciá sesión de otra manera.",
     "error.form_not_from_here.title": "Este formulario no era tuyo",
     "error.form_not_from_here.body": "Vino de otra página o de otro navegador, o iniciaste sesión de nuevo mientras "
     "tanto. No se cambió nada. Volvé, cargá la página de nuevo y probá otra vez.",

@@ -13,7 +13,7 @@ from typing import TypedDict
 
 from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
-from portero.authorization_server.sign_in.method import Proven
+from portero.authorization_server.sign_in.method import Person, Proven
 from portero.core.digests import sha256_of
 from portero.core.jose import base64url
 from portero.core.sessions.device_name import device_name
@@ -21,6 +21,7 @@ from portero.core.sessions.ending import end_browser_session
 from portero.core.sessions.records import BrowserSession, EndReason
 from portero.core.transitions import BrowserAggregate, BrowserKey, Decision, Delete, Put, User
 from portero.core.types import Issuer, NumericDate, Secret
+from portero.core.vouched import vouched_to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +63,20 @@ async def find(site: Site, visit: Visit) -> Present | None:
     return Present(secret, session, user)
 
 
-def fresh(site: Site, visit: Visit, *, proven: Proven) -> tuple[Secret[str], BrowserSession]:
+def fresh(site: Site, visit: Visit, *, user: User, proven: Proven) -> tuple[Secret[str], BrowserSession]:
     """A new sign-in, not yet stored: the cookie's secret, and the record."""
     now = site.context.now()
     secret = Secret(base64url.encode(site.context.random.bytes(32)))
     lifetime = int(site.context.config.browser_session_lifetime.total_seconds())
     return secret, BrowserSession(
         id_digest=sha256_of(secret),
-        subject=proven.user.subject,
+        subject=user.subject,
         auth_time=proven.auth_time,
         acr=proven.acr,
         amr=proven.amr,
         ends=NumericDate(now + lifetime),
         device=device_name(visit.user_agent),
+        vouched=vouched_to_json(proven.who.vouched) if isinstance(proven.who, Person) else None,
     )
 
 

@@ -30,6 +30,7 @@ class Cookies:
     secure: bool
     session_name: str
     login_prefix: str
+    return_prefix: str
 
     def session(self, received: Mapping[str, str]) -> Secret[str] | None:
         """Return the secret of the browser session, where one was sent."""
@@ -55,6 +56,23 @@ class Cookies:
         """The `Set-Cookie` value that forgets one sign-in."""
         return self._set(self.login_prefix + handle, "", max_age=0)
 
+    def set_return(self, secret: Secret[str], *, method: str, lifetime: timedelta) -> str:
+        """The `Set-Cookie` value that a form of another site brings back with it.
+
+        `SameSite=None`, which is the point of it; it needs `Secure`, which browsers grant to localhost on http too.
+        It proves that this browser left for that site a moment ago, and opens nothing.
+        """
+        value = f"{self.return_prefix}{method}={secret.reveal()}; Max-Age={int(lifetime.total_seconds())}; Path=/"
+        return f"{value}; HttpOnly; SameSite=None; Secure"
+
+    def returned(self, received: Mapping[str, str], *, method: str) -> Secret[str] | None:
+        """Return what `set_return` left in this browser."""
+        return _value(received, self.return_prefix + method)
+
+    def clear_return(self, *, method: str) -> str:
+        """The `Set-Cookie` value that forgets it."""
+        return f"{self.return_prefix}{method}=; Max-Age=0; Path=/; HttpOnly; SameSite=None; Secure"
+
     def crowded_out(self, received: Mapping[str, str]) -> list[str]:
         """Handles of the oldest sign-ins under way, as many as one more leaves no room for."""
         prefix = self.login_prefix
@@ -71,7 +89,12 @@ def cookies_of(issuer: Issuer) -> Cookies:
     secure = issuer.startswith("https://")
     tag = hashlib.sha256(issuer.encode()).hexdigest()[:8]
     prefix = f"{'__Host-' if secure else ''}portero_{tag}"
-    return Cookies(secure=secure, session_name=f"{prefix}_session", login_prefix=f"{prefix}_login_")
+    return Cookies(
+        secure=secure,
+        session_name=f"{prefix}_session",
+        login_prefix=f"{prefix}_login_",
+        return_prefix=f"{prefix}_return_",
+    )
 
 
 def new_handle(*, now: NumericDate, random: bytes) -> str:

@@ -16,6 +16,7 @@ from portero.authorization_server.pages.texts import Texts
 from portero.authorization_server.pages.visit import Visit
 from portero.core.transitions import User
 from portero.core.types import NumericDate
+from portero.core.vouched import Vouched
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -36,10 +37,23 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody another party vouches for: whoever that is here is found by the link, never by name or e-mail."""
+
+    vouched: Vouched
+    label: str
+    """What the person recognizes the identity by."""
+    name: str = ""
+    email: str = ""
+    create: bool = True
+    """Make an account where none is linked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Proven:
     """The person is known: the attempt is over."""
 
-    user: User
+    who: User | Person
     auth_time: NumericDate
     acr: str
     amr: tuple[str, ...]

@@ -6,7 +6,8 @@ from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
 from portero.authorization_server.sign_in import browser_session
 from portero.authorization_server.sign_in.browser_session import Present
-from portero.authorization_server.sign_in.method import Proven
+from portero.authorization_server.sign_in.linking import linked_person
+from portero.authorization_server.sign_in.method import Person, Proven
 from portero.authorization_server.sign_in.transactions import PendingAuthorization, Transaction
 from portero.core.errors import RequestError
 from portero.core.events import Event, EventName
@@ -22,14 +23,16 @@ async def open_session(
 
     Raises:
         RedirectedError: `login_required`: the application waits for somebody else (OIDC Core §3.1.2.1).
-        RequestError: `sign_in_elsewhere`: the attempt expired meanwhile.
+        RequestError: `sign_in_elsewhere`: the attempt expired meanwhile; `no_account`: nobody here is linked to who
+            was vouched for, or that account is disabled.
         Unavailable: nothing was opened.
     """
-    user, pending = proven.user, transaction.pending
+    who, pending = proven.who, transaction.pending
+    user = await linked_person(site, who) if isinstance(who, Person) else who
     if isinstance(pending, PendingAuthorization) and pending.request.expected_subject not in (None, user.subject):
         raise refused(pending.request, "login_required", "another person signed in")
     before = await browser_session.find(site, visit)
-    secret, session = browser_session.fresh(site, visit, proven=proven)
+    secret, session = browser_session.fresh(site, visit, user=user, proven=proven)
     now = site.context.now()
     event = Event(
         EventName.SIGNED_IN,
