@@ -47,7 +47,7 @@ KINDS = ("bare", "starlette", "fastapi")
 
 def main() -> None:
     """Measure, print, and write `bench/results/guard.json`."""
-    hit, lookup, token_length = _hit_and_lookup()
+    hit, lookup, token_length = hit_and_lookup()
     size = _bytes_per_token()
     print(f"cache hit             {hit:6.2f} µs   (token of {token_length} bytes; aim {AIM_HIT_US})")
     print(f"revocation lookup     {lookup:6.2f} µs   (100,000 live entries; aim {AIM_LOOKUP_US})")
@@ -128,7 +128,7 @@ def _guard_in_memory(*, cache_entries: int = 20_000) -> tuple[InMemoryIssuer, Gu
     return issuer, guard
 
 
-def _hit_and_lookup() -> tuple[float, float, int]:
+def hit_and_lookup() -> tuple[float, float, int]:
     """Microseconds of a cache hit with a route's requirement, and of one look at 100,000 revocations."""
     issuer, guard = _guard_in_memory()
     for n in range(100_000):

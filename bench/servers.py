@@ -79,13 +79,13 @@ class Portero:
         folder.mkdir(parents=True, exist_ok=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+            self.port = probe.getsockname()[1]
         self._folder = folder
-        self._issuer = f"http://127.0.0.1:{self._port}"
+        self._issuer = f"http://127.0.0.1:{self.port}"
         self._config = folder / "server.toml"
         self.database = database if database.startswith("postgresql:") else str(folder / database)
         lines = {
-            "issuer": self._issuer, "port": self._port, "database": self.database,
+            "issuer": self._issuer, "port": self.port, "database": self.database,
             "secrets_file": str(folder / "secrets"),
         }  # fmt: skip
         text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in lines.items())
@@ -108,7 +108,7 @@ class Portero:
         )  # fmt: skip
         try:
             _wait_for(f"{self._issuer}/readyz", server)
-            yield Running(self._port, [server.pid], _own_body)
+            yield Running(self.port, [server.pid], _own_body)
         finally:
             server.terminate()
             server.wait(20)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import EXPIRED, REVOKED, Refusal
@@ -99,15 +99,18 @@ class OpenConnections:
         keys = _keys_of(principal)
         return self._added(OpenConnection(self, keys, when_over), keys)
 
-    def revoked(self, revocations: Sequence[Revocation]) -> None:
+    def revoked(self, revocations: Iterable[Revocation]) -> None:
         """Close what these revocations concern. From any thread."""
-        for revocation in revocations:
+        if not self._by_key and not self.listeners:
+            return  # the usual case at a first snapshot, which is read for whoever looks at it
+        came = tuple(revocations)
+        for revocation in came:
             with self._lock:
                 concerned = tuple(self._by_key.get((revocation.iss, revocation.kind, revocation.value), ()))
             for connection in concerned:
                 connection.end_from_any_thread(REVOKED)
         for listener in tuple(self.listeners):
-            listener(revocations)
+            listener(came)
 
     def remove(self, connection: OpenConnection, keys: tuple[_Key, ...]) -> None:
         """Forget one registration."""

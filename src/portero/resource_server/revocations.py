@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from portero.adapters.fetch.http import AsyncFetcher, Fetcher
 from portero.adapters.fetch.requests import Conversation
@@ -29,7 +29,7 @@ MAX_SNAPSHOT_BYTES = 128 * 1024 * 1024
 _ENDED = "the stream ended"
 _log = logging.getLogger("portero.revocations")
 
-OnRevoked = Callable[[Sequence[Revocation]], None]
+OnRevoked = Callable[[Iterable[Revocation]], None]
 
 
 class _Following:
@@ -74,7 +74,7 @@ def _silence(subscription: Subscription) -> float:
     return max(2.5, subscription.stale_after / 2)
 
 
-def _snapshot(source: Source, subscription: Subscription, *, clock: Clock) -> Conversation[list[Revocation]]:
+def _snapshot(source: Source, subscription: Subscription, *, clock: Clock) -> Conversation[Iterable[Revocation]]:
     asked_at = clock.monotonic()
     request = yield from source.request("/revocations/snapshot", after=None, monotonic=asked_at)
     answer = yield request
@@ -88,7 +88,7 @@ def _snapshot(source: Source, subscription: Subscription, *, clock: Clock) -> Co
     return new
 
 
-def _measured(subscription: Subscription, revocations: Sequence[Revocation], *, time: float) -> None:
+def _measured(subscription: Subscription, revocations: Iterable[Revocation], *, time: float) -> None:
     for revocation in revocations:
         subscription.delays.observe(time - revocation.caused_at)
 

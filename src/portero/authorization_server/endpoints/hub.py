@@ -19,7 +19,14 @@ from dataclasses import dataclass
 
 from portero.core.errors import Unavailable
 from portero.core.revocation.entry import FeedEntry
-from portero.core.revocation.feed import Cursor, render_entry, render_heartbeat, render_list, render_revocation_event
+from portero.core.revocation.feed import (
+    Cursor,
+    render_entries,
+    render_entry,
+    render_heartbeat,
+    render_list,
+    render_revocation_event,
+)
 from portero.core.transitions import FeedKey, FeedSlice
 from portero.core.types import NumericDate
 from portero.ports import Clock, Store
@@ -226,7 +233,8 @@ class Hub:
             if cursor is not None and page.epoch != cursor.epoch:
                 entries, cursor = [], None
                 continue
-            entries.extend(render_entry(entry) for entry in page.entries)
+            if page.entries:
+                entries.append(render_entries(page.entries))
             cursor = _after(page)
             if len(page.entries) < PAGE:
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from portero.core.quick import quick
 from portero.core.types import Issuer, NumericDate
 
 
@@ -17,6 +18,7 @@ class RevokedKind(Enum):
     KEY = "kid"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Revocation:
     """One thing taken back. A subject's are expanded to its sessions before they get here."""
@@ -37,6 +39,7 @@ class Revocation:
         return self.at + self.micros / 1_000_000
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
     """A revocation with its place in the feed: cursor `"<epoch>:<n>"`."""

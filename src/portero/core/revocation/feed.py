@@ -22,11 +22,12 @@ from dataclasses import dataclass
 import orjson
 
 from portero.core.oauth.errors import invalid_request
-from portero.core.revocation.entry import FeedEntry
+from portero.core.revocation.entry import FeedEntry, RevokedKind
 
 MAX_CURSOR_LENGTH = 128
 MAX_WAIT_SECONDS = 30
 
+_NAMES = {kind: kind.value for kind in RevokedKind}
 _CURSOR = re.compile(r"([A-Za-z0-9_-]{1,64}):(0|[1-9][0-9]{0,17})")
 _WAIT = re.compile(r"[0-9]{1,4}")
 
@@ -69,16 +70,12 @@ def parse_wait(text: str | None) -> int:
 
 def render_entry(entry: FeedEntry) -> bytes:
     """Render one entry as JSON."""
-    revocation = entry.revocation
-    return orjson.dumps(
-        {
-            "cursor": f"{entry.epoch}:{entry.n}",
-            "iss": revocation.iss,
-            "what": {revocation.kind.value: revocation.value},
-            "at": revocation.caused_at if revocation.micros else revocation.at,
-            "until": revocation.until,
-        }
-    )
+    return orjson.dumps(_members(entry))
+
+
+def render_entries(entries: Iterable[FeedEntry]) -> bytes:
+    """Render several as `render_entry` would, joined by commas: much cheaper than one by one."""
+    return orjson.dumps([_members(entry) for entry in entries])[1:-1]
 
 
 def render_list(cursor: Cursor, entries: Iterable[bytes], *, time: float, age: float | None = None) -> Sequence[bytes]:
@@ -103,6 +100,17 @@ def render_heartbeat(cursor: Cursor, *, time: float, age: float | None = None) -
     """Render a server-sent event of type `heartbeat`: at `time`, less a relay's `age`, the feed ended at `cursor`."""
     data = orjson.dumps(_stated(cursor, time, age))
     return b"id: %b\nevent: heartbeat\ndata: %b\n\n" % (str(cursor).encode(), data)
+
+
+def _members(entry: FeedEntry) -> dict[str, object]:
+    revocation = entry.revocation
+    return {
+        "cursor": f"{entry.epoch}:{entry.n}",
+        "iss": revocation.iss,
+        "what": {_NAMES[revocation.kind]: revocation.value},
+        "at": revocation.caused_at if revocation.micros else revocation.at,
+        "until": revocation.until,
+    }
 
 
 def _stated(cursor: Cursor, time: float, age: float | None) -> dict[str, object]:

@@ -16,26 +16,24 @@ Randomness for the back-off is an argument; so is time.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from portero.core.revocation.delays import Delays
-from portero.core.revocation.entry import Revocation, RevokedKind
+from portero.core.revocation.entry import Revocation
+from portero.core.revocation.snapshot import NotAFeed, Snapshot, fields_of, object_of, revocation_of
 from portero.core.revocation.staleness import Freshness
 from portero.core.revocation.subscription_set import RevokedSet
 from portero.core.revocation.subscription_stream import StreamEvent
 from portero.core.types import Issuer, NumericDate
 
+__all__ = ["Follow", "NotAFeed", "Resnapshot", "Step", "Subscription", "TakeSnapshot"]
+
 SHORTEST_BACKOFF = 0.2
 """Seconds before the first retry, times 0.5 to 1.5."""
 LONGEST_BACKOFF = 5.0
 """Half of the default `stale_after`: an issuer that is back is found before routes refuse."""
-
-
-class NotAFeed(Exception):
-    """What came is not what design §3.3 says: the answer is thrown away, nothing of it is taken in twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +121,8 @@ class Subscription:
         cursor = self.cursor
         return TakeSnapshot() if cursor is None else Follow(cursor)
 
-    def took_snapshot(self, body: bytes, *, asked_at: float, now: NumericDate) -> list[Revocation]:
-        """Take in a snapshot's body; return what was new.
+    def took_snapshot(self, body: bytes, *, asked_at: float, now: NumericDate) -> Iterable[Revocation]:
+        """Take in a snapshot's body; return what was new (of a first one read anew when it is looked at).
 
         Args:
             body: JSON, `{"cursor", "time", "entries": [...]}`, of a relay with the `age` of what it knows.
@@ -134,19 +132,26 @@ class Subscription:
         Raises:
             NotAFeed: nothing was taken in.
         """
-        document = _object(body)
-        epoch, n = _cursor(document.get("cursor"))
-        entries = document.get("entries")
-        if not isinstance(entries, list):
-            raise NotAFeed("a snapshot without entries")
-        age = _age(document)
-        revocations = [_revocation(entry) for entry in entries]
-        self.revoked.prune(now)
-        new = [revocation for revocation in revocations if self.revoked.add(revocation)]
+        try:
+            snapshot, new = self._taken(Snapshot(body), now=now)
+        except NotAFeed:
+            snapshot, new = self._taken(Snapshot(body, whole=True), now=now)
+        (epoch, n), age = _cursor(snapshot.head.get("cursor")), _age(snapshot.head)
         self._epoch, self._n = epoch, n
         self.freshness.snapshot(asked_at=asked_at - age)
         self._went_well()
         return new
+
+    def _taken(self, snapshot: Snapshot, *, now: NumericDate) -> tuple[Snapshot, Iterable[Revocation]]:
+        # Nothing is taken in before everything was looked at.
+        _cursor(snapshot.head.get("cursor"))
+        _age(snapshot.head)
+        if not len(self.revoked):
+            self.revoked.fill(snapshot.fields(), now=now)
+            return snapshot, snapshot.revocations()
+        revocations = list(snapshot.revocations())
+        self.revoked.prune(now)
+        return snapshot, [revocation for revocation in revocations if self.revoked.add(revocation)]
 
     def connected(self) -> None:
         """The stream was opened."""
@@ -165,14 +170,14 @@ class Subscription:
         """
         if event.event not in {"revocation", "heartbeat"}:
             return []
-        document = _object(event.data)
+        document = object_of(event.data)
         epoch, n = _cursor(document.get("cursor"))
         if epoch != self._epoch:
             self._epoch = None
             return Resnapshot()
         new: list[Revocation] = []
         if event.event == "revocation":
-            revocation = _revocation(document)
+            revocation = revocation_of(fields_of(document))
             if self.revoked.add(revocation):
                 new.append(revocation)
         else:
@@ -209,16 +214,6 @@ class Subscription:
         self._failures = 0
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise NotAFeed("not JSON") from error
-    if not isinstance(document, dict):
-        raise NotAFeed("not a JSON object")
-    return document
-
-
 def _cursor(value: Any) -> tuple[str, int]:
     epoch, _, n = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     if not epoch or not (n.isascii() and n.isdigit() and len(n) <= 18):
@@ -231,22 +226,3 @@ def _age(document: dict[str, Any]) -> float:
     if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age < math.inf:
         raise NotAFeed("an age that is no number of seconds")
     return float(age)
-
-
-_KINDS = {kind.value: kind for kind in RevokedKind}
-
-
-def _revocation(entry: Any) -> Revocation:
-    if not isinstance(entry, dict):
-        raise NotAFeed("an entry that is no object")
-    iss, what, until, at = entry.get("iss"), entry.get("what"), entry.get("until"), entry.get("at", 0)
-    if not isinstance(what, dict) or len(what) != 1:
-        raise NotAFeed("an entry that does not name one thing")
-    ((kind, value),) = what.items()
-    if kind not in _KINDS or not isinstance(value, str) or not isinstance(iss, str):
-        raise NotAFeed("an entry of an unknown kind")
-    if type(until) is not int or type(at) not in (int, float) or not math.isfinite(at):
-        raise NotAFeed("an entry whose times are no seconds")
-    # To the nearest: a decimal fraction is rarely a binary one.
-    seconds, micros = (at, 0) if type(at) is int else divmod(round(at * 1_000_000), 1_000_000)
-    return Revocation(Issuer(iss), _KINDS[kind], value, NumericDate(seconds), NumericDate(until), micros)

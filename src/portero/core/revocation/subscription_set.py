@@ -10,7 +10,10 @@ Safe to read from any thread while one thread writes (each step is a single dict
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from portero.core.revocation.entry import Revocation, RevokedKind
+from portero.core.revocation.snapshot import Fields
 from portero.core.types import Issuer, NumericDate
 
 
@@ -34,7 +37,7 @@ class RevokedSet:
             RevokedKind.KEY: self._kids,
         }
         # What ends in one second, so that forgetting costs only what it forgets.
-        self._buckets: dict[int, list[tuple[dict[str, int], str]]] = {}
+        self._buckets: dict[RevokedKind, dict[int, list[str]]] = {kind: {} for kind in RevokedKind}
 
     def __len__(self) -> int:
         return len(self._sids) + len(self._jtis) + len(self._clients) + len(self._kids)
@@ -63,18 +66,40 @@ class RevokedSet:
         if known_until is not None and known_until >= revocation.until:
             return False
         named[revocation.value] = revocation.until
-        self._buckets.setdefault(revocation.until, []).append((named, revocation.value))
+        self._buckets[revocation.kind].setdefault(revocation.until, []).append(revocation.value)
         if known_until is None:
             self.version += 1
         return True
+
+    def fill(self, entries: Iterable[Fields], *, now: NumericDate) -> None:
+        """Take in a whole snapshot where nothing is known yet: all of it, or nothing where an entry is none.
+
+        Args:
+            entries: as `snapshot.fields_of` checked them.
+            now: what ended before is left out.
+        """
+        buckets: dict[RevokedKind, dict[int, list[str]]] = {kind: {} for kind in RevokedKind}
+        for iss, kind, value, _, until in entries:
+            if iss == self.issuer and until >= now:
+                buckets[kind].setdefault(until, []).append(value)
+        for kind, by_second in buckets.items():
+            named, known = self._by_kind[kind], self._buckets[kind]
+            # The later of two ends counts; one number for all that end together.
+            for second in sorted(by_second):
+                known.setdefault(second, []).extend(by_second[second])
+                named.update(dict.fromkeys(by_second[second], second))
+        self.pruned_to = max(self.pruned_to, now)
+        self.version += 1
 
     def prune(self, now: NumericDate) -> None:
         """Forget what ended before `now`: the last token it concerned has expired everywhere."""
         if now <= self.pruned_to:
             return
-        for second in [second for second in self._buckets if second < now]:
-            for named, value in self._buckets.pop(second):
-                # It may have been extended meanwhile; then a later bucket has it.
-                if named.get(value) == second:
-                    del named[value]
+        for kind, buckets in self._buckets.items():
+            named = self._by_kind[kind]
+            for second in [second for second in buckets if second < now]:
+                for value in buckets.pop(second):
+                    # It may have been extended meanwhile; then a later bucket has it.
+                    if named.get(value) == second:
+                        del named[value]
         self.pruned_to = now
