@@ -66,6 +66,8 @@ class Config:
     code_lifetime: timedelta = timedelta(seconds=60)
     pushed_request_lifetime: timedelta = timedelta(seconds=60)
     """How long a pushed authorization request (RFC 9126) waits for its browser."""
+    device_code_lifetime: timedelta = timedelta(minutes=10)
+    """How long a device's code may be typed elsewhere (RFC 8628). Longer: more codes to guess at a time."""
     login_lifetime: timedelta = timedelta(minutes=15)
     """How long a sign-in page may stay open."""
     id_token_lifetime: timedelta = timedelta(minutes=5)
@@ -258,6 +260,7 @@ _RANGES = {
     "browser_session_lifetime": (10 * _SECOND, 400 * _DAY),
     "code_lifetime": (5 * _SECOND, 10 * _MINUTE),  # RFC 6749 §4.1.2: at most ten minutes
     "pushed_request_lifetime": (5 * _SECOND, 10 * _MINUTE),
+    "device_code_lifetime": (_MINUTE, _HOUR),
     "login_lifetime": (_MINUTE, _DAY),
     "id_token_lifetime": (5 * _SECOND, _DAY),
     "leeway": (0 * _SECOND, 5 * _MINUTE),

@@ -39,6 +39,7 @@ class Limit(Enum):
     REFUSED = "refused"
     SESSION = "session"
     CLIENT = "client"
+    DEVICE = "device"
 
 
 class Invented(Enum):

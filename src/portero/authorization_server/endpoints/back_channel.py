@@ -12,6 +12,7 @@ from portero.authorization_server.endpoints.authentication import refuse_client
 from portero.authorization_server.endpoints.bearer import Bearers, challenge
 from portero.authorization_server.endpoints.clients import Clients
 from portero.authorization_server.endpoints.cors import Audience
+from portero.authorization_server.endpoints.device_authorization import DeviceAuthorizationEndpoint
 from portero.authorization_server.endpoints.discovery import discovery
 from portero.authorization_server.endpoints.exchange import Endpoint
 from portero.authorization_server.endpoints.hub import Hub
@@ -26,6 +27,7 @@ from portero.authorization_server.endpoints.status_lists import StatusLists
 from portero.authorization_server.endpoints.token import TokenEndpoint
 from portero.authorization_server.endpoints.userinfo import UserinfoEndpoint
 from portero.core.oauth.metadata import (
+    DEVICE_AUTHORIZATION,
     INTROSPECT,
     JWKS,
     PAR,
@@ -51,6 +53,7 @@ def back_channel(
     token = TokenEndpoint(context, clients, bearers)
     feed = Revocations(context, bearers, hub or Hub(context.store, context.clock))
     pushed = PushedAuthorizationEndpoint(context, clients)
+    device = DeviceAuthorizationEndpoint(context, clients)
     userinfo = UserinfoEndpoint(context, clients, bearers)
     applications = {
         paths.path(TOKEN): Endpoint(
@@ -64,6 +67,9 @@ def back_channel(
         ),
         paths.path(PAR): Endpoint(
             {"POST": pushed.post}, clients=clients, audience=Audience.REGISTERED, refuse=pushed.refuse
+        ),
+        paths.path(DEVICE_AUTHORIZATION): Endpoint(
+            {"POST": device.post}, clients=clients, audience=Audience.REGISTERED, refuse=device.refuse
         ),
         paths.path(INTROSPECT): Endpoint(
             {"POST": IntrospectionEndpoint(context, clients, bearers).post}, clients=clients, refuse=refuse_client

@@ -6,8 +6,9 @@ state; the access token's times are fixed inside it, its signature is made after
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from typing import assert_never
 
 from portero.authorization_server.config import Config
@@ -15,18 +16,20 @@ from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.authentication import ClientAuthenticator, refuse_client
 from portero.authorization_server.endpoints.bearer import Bearers
 from portero.authorization_server.endpoints.clients import Clients
+from portero.authorization_server.endpoints.device_polls import DevicePolls
 from portero.authorization_server.endpoints.dpop import Proofs
 from portero.authorization_server.endpoints.exchange import Request
+from portero.authorization_server.endpoints.heard_from import place_of, source_of
 from portero.authorization_server.endpoints.responses import Answer, sensitive_json, too_many
 from portero.authorization_server.limits import Invented, TokenLimits, TooManyRequests
-from portero.authorization_server.sign_in.address import client_address, limiting_key
 from portero.authorization_server.status_indexes import StatusIndexes
 from portero.core.digests import sha256_of
 from portero.core.errors import RequestError, Unavailable
 from portero.core.events import Event, EventName
 from portero.core.grants.authorization_code import decide_code_exchange
 from portero.core.grants.client_credentials import grant_client_credentials
-from portero.core.grants.grant import Denied, Grant
+from portero.core.grants.device_code import decide_device_exchange
+from portero.core.grants.grant import Denied, Grant, check_may_use
 from portero.core.grants.refresh_token import decide_refresh_grant
 from portero.core.grants.token_exchange import grant_token_exchange
 from portero.core.oauth.errors import invalid_grant, invalid_request
@@ -35,6 +38,7 @@ from portero.core.oauth.token import (
     ACCESS_TOKEN_TYPE,
     ClientCredentialsRequest,
     CodeExchangeRequest,
+    DeviceTokenRequest,
     GrantType,
     RefreshRequest,
     TokenExchangeRequest,
@@ -45,7 +49,6 @@ from portero.core.oauth.token import (
     render_token_response,
 )
 from portero.core.revocation.status_list import status_claim
-from portero.core.sessions.device_name import coarse_place
 from portero.core.sessions.rules import FreshMaterial, FreshStart, RefreshRules
 from portero.core.tokens import access_token, id_token
 from portero.core.tokens.refresh_token import TagKey, parse_refresh_token
@@ -68,6 +71,7 @@ class TokenEndpoint:
         self._status_lists = Endpoints.of(Issuer(config.issuer)).url(STATUS_LISTS)
         self._indexes = StatusIndexes(context) if config.status_list else None
         self._id_token_lifetime = int(config.id_token_lifetime.total_seconds())
+        self._polls = DevicePolls(context)
         self._limits = TokenLimits(config, monotonic=context.clock.monotonic)
 
     async def post(self, request: Request) -> Answer:
@@ -100,6 +104,8 @@ class TokenEndpoint:
                 return self._granted_to_client(asked, client, cnf_jkt=cnf_jkt, now=now)
             case TokenExchangeRequest():
                 return await self._traded(asked, client, cnf_jkt=cnf_jkt, now=now)
+            case DeviceTokenRequest():
+                return await self._polled(asked, client, cnf_jkt=cnf_jkt, now=now)
             case _:
                 assert_never(asked)
 
@@ -153,20 +159,33 @@ class TokenEndpoint:
         # A guesser does not get at the one writer any more; an honest neighbour's code is still found.
         if guesses and (await context.store.read(key)).code is None:
             raise invalid_grant("the code is not valid", detail="unknown code, from an address that guesses")
+        return await self._redeemed(key, partial(decide_code_exchange, request=asked), client, cnf_jkt=cnf_jkt, now=now)
+
+    async def _polled(
+        self, asked: DeviceTokenRequest, client: Client, *, cnf_jkt: str | None, now: NumericDate
+    ) -> Grant | Denied:
+        check_may_use(client, GrantType.DEVICE_CODE.value, cnf_jkt=cnf_jkt)
+        key = await self._polls.agreed(asked.device_code, client, now=now)
+        decide = partial(decide_device_exchange, request=asked)
+        return await self._redeemed(key, decide, client, cnf_jkt=cnf_jkt, now=now)
+
+    async def _redeemed(
+        self,
+        key: CodeKey,
+        exchange: Callable[..., Decision[Grant | Denied]],
+        client: Client,
+        *,
+        cnf_jkt: str | None,
+        now: NumericDate,
+    ) -> Grant | Denied:
+        context = self._context
         index = None if self._indexes is None else await self._indexes.take()
         fresh = FreshStart.of(context.random.bytes(FreshStart.SIZE), status_index=index)
         tag_key = self._tag_key()
 
         def decide(aggregate: CodeAggregate) -> Decision[Grant | Denied]:
-            return decide_code_exchange(
-                aggregate,
-                request=asked,
-                client=client,
-                cnf_jkt=cnf_jkt,
-                now=now,
-                rules=self._rules,
-                fresh=fresh,
-                tag_key=tag_key,
+            return exchange(
+                aggregate, client=client, cnf_jkt=cnf_jkt, now=now, rules=self._rules, fresh=fresh, tag_key=tag_key
             )
 
         outcome: Grant | Denied | None = None
@@ -285,17 +304,10 @@ class TokenEndpoint:
         return TagKey(tag_keys.current, key)
 
     def _place(self, request: Request) -> str:
-        return _place_of(*self._heard_from(request))
+        return place_of(request, trusted_proxies=self._context.config.trusted_proxies)
 
     def _source(self, request: Request) -> str:
-        return _source_of(*self._heard_from(request))
-
-    def _heard_from(self, request: Request) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
-        proxies = self._context.config.trusted_proxies
-        forwarded = tuple(
-            value.decode("latin-1") for name, value in request.unverified_headers if name == b"x-forwarded-for"
-        )
-        return request.peer, forwarded if proxies else (), proxies
+        return source_of(request, trusted_proxies=self._context.config.trusted_proxies)
 
     def _counted(
         self,
@@ -347,14 +359,3 @@ def refresh_rules(config: Config) -> RefreshRules:
         session_lifetime=int(config.session_lifetime.total_seconds()),
         idle_lifetime=int(config.idle_lifetime.total_seconds()),
     )
-
-
-@lru_cache(maxsize=4096)
-def _place_of(peer: str | None, forwarded_for: tuple[str, ...], trusted_proxies: tuple[str, ...]) -> str:
-    address = client_address(peer, forwarded_for=forwarded_for, trusted_proxies=trusted_proxies)
-    return coarse_place(None if address is None else str(address))
-
-
-@lru_cache(maxsize=4096)
-def _source_of(peer: str | None, forwarded_for: tuple[str, ...], trusted_proxies: tuple[str, ...]) -> str:
-    return limiting_key(client_address(peer, forwarded_for=forwarded_for, trusted_proxies=trusted_proxies))

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.authorize import authorize
 from portero.authorization_server.endpoints.end_session import end_session
-from portero.authorization_server.pages import allowed, password
+from portero.authorization_server.pages import allowed, device, password
 from portero.authorization_server.pages.account import account, front, signed_out
 from portero.authorization_server.pages.console import console_pages
 from portero.authorization_server.pages.site import Site, site_of
@@ -29,6 +29,7 @@ def browser_routes(context: Context) -> list[BaseRoute]:
         Route("/sign-in", site.endpoint(sign_in), methods=both),
         *_step_routes(site),
         Route("/consent", site.endpoint(consent), methods=["POST"]),
+        Route(device.PATH, site.endpoint(device.DevicePage()), methods=both),
         Route("/end_session", site.endpoint(end_session), methods=both),
         Route("/account", site.endpoint(account), methods=both),
         Route(allowed.PATH, site.endpoint(allowed.applications), methods=both),

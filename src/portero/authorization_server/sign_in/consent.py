@@ -7,7 +7,7 @@ from portero.authorization_server.sign_in.browser_session import Present
 from portero.core.consent import Consent
 from portero.core.oauth.authorization import AuthorizationRequest, Prompt
 from portero.core.transitions import Client, ClientType, ConsentKey
-from portero.core.types import NumericDate
+from portero.core.types import ClientId, NumericDate
 
 
 async def needs_consent(site: Site, request: AuthorizationRequest, *, client: Client, present: Present) -> bool:
@@ -28,14 +28,22 @@ async def needs_consent(site: Site, request: AuthorizationRequest, *, client: Cl
     return consent is None or not consent.covers(scope=request.scope, resource=request.resource)
 
 
-async def agreed(site: Site, request: AuthorizationRequest, *, present: Present, now: NumericDate) -> Consent:
+async def agreed(
+    site: Site,
+    *,
+    client_id: ClientId,
+    scope: tuple[str, ...],
+    resource: tuple[str, ...],
+    present: Present,
+    now: NumericDate,
+) -> Consent:
     """Return what is to be remembered: what was allowed now, beside what was before.
 
     Raises:
         Unavailable: the store is not there.
     """
     subject = present.session.subject
-    before = await site.context.store.read(ConsentKey(subject, request.client_id))
+    before = await site.context.store.read(ConsentKey(subject, client_id))
     if before is None:
-        return Consent(subject, request.client_id, request.scope, request.resource, now)
-    return before.widened(scope=request.scope, resource=request.resource, now=now)
+        return Consent(subject, client_id, scope, resource, now)
+    return before.widened(scope=scope, resource=resource, now=now)

@@ -94,7 +94,16 @@ async def answer_with_code(
         dpop_jkt=request.dpop_jkt,
     )
 
-    consent = await agreed(site, request, present=present, now=now) if consented else None
+    consent = None
+    if consented:
+        consent = await agreed(
+            site,
+            client_id=request.client_id,
+            scope=request.scope,
+            resource=request.resource,
+            present=present,
+            now=now,
+        )
 
     def decide(aggregate: BrowserAggregate) -> Decision[bool]:
         if aggregate.browser is None:

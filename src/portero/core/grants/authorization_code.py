@@ -16,6 +16,7 @@ from portero.core.digests import sha256_of
 from portero.core.events import Event, EventName
 from portero.core.grants.grant import Denied, Grant, audience_of, check_may_use
 from portero.core.jose.base64url import encode
+from portero.core.oauth.device import DEVICE_REDIRECT
 from portero.core.oauth.errors import invalid_grant
 from portero.core.oauth.token import CodeExchangeRequest, GrantType
 from portero.core.sessions.ending import end_device_session
@@ -35,7 +36,7 @@ from portero.core.transitions import (
     User,
     Write,
 )
-from portero.core.types import ClientId, Jti, NumericDate, Secret
+from portero.core.types import ClientId, Digest, Jti, NumericDate, Secret
 from portero.core.vouched import claims_of
 
 
@@ -120,20 +121,15 @@ def decide_code_exchange(
     # verifier or the client's credential, ends nobody's session.
     _check_presenter(code, request=request, client=client, cnf_jkt=cnf_jkt)
     if code.used is not None:
-        return _second_use(aggregate, client_id=client.client_id, now=now, rules=rules)
-    if now >= code.expires:
-        raise invalid_grant("the code has expired", reason="expired")
-    browser, user = aggregate.browser, aggregate.user
-    # A sign-out between the code and its exchange: what it would open was ended before it was opened.
-    if browser is None or now >= browser.ends or browser.subject != code.subject:
-        raise invalid_grant("the sign-in is over", reason="revoked")
-    if user is None or not user.enabled:
-        raise invalid_grant("the account is not active", reason="revoked")
-    return _first_use(
+        return second_use(aggregate, client_id=client.client_id, now=now, rules=rules)
+    user = check_person(aggregate, code, now=now)
+    return first_use(
         aggregate,
         code,
         user,
-        request=request,
+        browser_session=code.browser_session,
+        grant_type=GrantType.AUTHORIZATION_CODE,
+        resource=request.resource,
         client=client,
         cnf_jkt=cnf_jkt,
         now=now,
@@ -143,12 +139,32 @@ def decide_code_exchange(
     )
 
 
+def check_person(aggregate: CodeAggregate, code: AuthorizationCode, *, now: NumericDate) -> User:
+    """Return the person a code speaks for, whose sign-in must be live still.
+
+    Raises:
+        RequestError: `invalid_grant`. Nothing was committed.
+    """
+    if now >= code.expires:
+        raise invalid_grant("the code has expired", reason="expired")
+    browser, user = aggregate.browser, aggregate.user
+    # A sign-out between the code and its exchange: what it would open was ended before it was opened.
+    if browser is None or now >= browser.ends or browser.subject != code.subject:
+        raise invalid_grant("the sign-in is over", reason="revoked")
+    if user is None or not user.enabled:
+        raise invalid_grant("the account is not active", reason="revoked")
+    return user
+
+
 def _check_presenter(
     code: AuthorizationCode, *, request: CodeExchangeRequest, client: Client, cnf_jkt: str | None
 ) -> None:
     # RFC 6749 §4.1.3: "ensure that the authorization code was issued to the authenticated client".
     if code.client_id != client.client_id:
         raise invalid_grant("the code is not valid", detail="the code was issued to another client")
+    # A device's code has a grant of its own (`device_code`).
+    if code.redirect_uri == DEVICE_REDIRECT:
+        raise invalid_grant("the code is not valid", detail="the code of a device")
     # RFC 6749 §4.1.3: the values "MUST be identical".
     if request.redirect_uri != code.redirect_uri:
         raise invalid_grant("redirect_uri is not the one of the authorization request")
@@ -174,9 +190,10 @@ def _check_verifier(code: AuthorizationCode, code_verifier: Secret[str] | None, 
         raise invalid_grant("code_verifier does not match")
 
 
-def _second_use(
+def second_use(
     aggregate: CodeAggregate, *, client_id: ClientId, now: NumericDate, rules: RefreshRules
 ) -> Decision[Grant | Denied]:
+    """Deny a code that was used, and end what its first use opened."""
     # RFC 6749 §4.1.2: deny, and revoke what the first use gave. A value: the end has to be committed.
     session = aggregate.session
     if session is None:
@@ -187,12 +204,14 @@ def _second_use(
     return Decision(_code_reused(), writes, (event,))
 
 
-def _first_use(
+def first_use(
     aggregate: CodeAggregate,
     code: AuthorizationCode,
     user: User,
     *,
-    request: CodeExchangeRequest,
+    browser_session: Digest | None,
+    grant_type: GrantType,
+    resource: tuple[str, ...],
     client: Client,
     cnf_jkt: str | None,
     now: NumericDate,
@@ -200,11 +219,17 @@ def _first_use(
     fresh: FreshStart,
     tag_key: TagKey,
 ) -> Decision[Grant | Denied]:
+    """Open or join a device session and start a family; the caller has checked everything else.
+
+    Args:
+        browser_session: None: another machine than the browser, with a session of its own.
+        resource: what the exchange itself asks for (RFC 8707 §2.2).
+    """
     allowed = code.resource or client.audiences or (str(rules.iss),)
-    audience = audience_of(request.resource, allowed=allowed)
+    audience = audience_of(resource, allowed=allowed)
     joined = open_or_join(
         aggregate.session,
-        browser_session=code.browser_session,
+        browser_session=browser_session,
         subject=code.subject,
         client_id=client.client_id,
         device_name=code.device_name,
@@ -221,7 +246,7 @@ def _first_use(
         session.subject,
         client.client_id,
         session.sid,
-        {"grant_type": GrantType.AUTHORIZATION_CODE.value, "session": "opened" if joined.opened else "joined"},
+        {"grant_type": grant_type.value, "session": "opened" if joined.opened else "joined"},
     )
     writes: list[Write] = [Put(replace(code, used=now, sid=session.sid)), Put(session)]
     grant = Grant(

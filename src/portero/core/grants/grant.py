@@ -78,12 +78,21 @@ def check_may_use(client: Client, grant_type: str, *, cnf_jkt: str | None) -> No
         RequestError: `unauthorized_client` (RFC 6749 §5.2), or `invalid_dpop_proof` where the client is
             registered to bring a proof and did not (RFC 9449 §5.2). Nothing was committed.
     """
+    check_registered_for(client, grant_type)
+    if client.dpop_bound_access_tokens and cnf_jkt is None:
+        raise RequestError("invalid_dpop_proof", "this client must send a DPoP proof")
+
+
+def check_registered_for(client: Client, grant_type: str) -> None:
+    """Check that an authenticated client is registered for a grant type.
+
+    Raises:
+        RequestError: `unauthorized_client` (RFC 6749 §5.2). Nothing was committed.
+    """
     if not client.enabled:
         raise RequestError("unauthorized_client", "the client is disabled")
     if grant_type not in client.grant_types:
         raise RequestError("unauthorized_client", f"the client is not registered for {grant_type}")
-    if client.dpop_bound_access_tokens and cnf_jkt is None:
-        raise RequestError("invalid_dpop_proof", "this client must send a DPoP proof")
 
 
 def audience_of(requested: tuple[str, ...], *, allowed: tuple[str, ...]) -> tuple[str, ...]:

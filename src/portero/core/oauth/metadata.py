@@ -61,6 +61,9 @@ REVOKE = "revoke"
 INTROSPECT = "introspect"
 USERINFO = "userinfo"
 PAR = "par"
+DEVICE_AUTHORIZATION = "device_authorization"
+DEVICE = "device"
+"""Where people type a device's code: `verification_uri` (RFC 8628 §3.2)."""
 REGISTER = "register"
 """Where clients register themselves, where that is on."""
 JWKS = "jwks"
@@ -111,6 +114,7 @@ def server_metadata(
         "revocation_endpoint": endpoints.url(REVOKE),
         "introspection_endpoint": endpoints.url(INTROSPECT),
         "pushed_authorization_request_endpoint": endpoints.url(PAR),
+        "device_authorization_endpoint": endpoints.url(DEVICE_AUTHORIZATION),  # RFC 8628 §4
         "end_session_endpoint": endpoints.url(END_SESSION),
         "scopes_supported": list(scopes),
         "response_types_supported": ["code"],

@@ -42,6 +42,7 @@ class GrantType(Enum):
     REFRESH_TOKEN = "refresh_token"
     CLIENT_CREDENTIALS = "client_credentials"
     TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+    DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 _REFRESH_TOKEN = GrantType.REFRESH_TOKEN.value
@@ -101,7 +102,17 @@ class TokenExchangeRequest:
     """From `resource` and `audience`, which mean the same here."""
 
 
-TokenRequest = CodeExchangeRequest | RefreshRequest | ClientCredentialsRequest | TokenExchangeRequest
+@dataclass(frozen=True, slots=True)
+class DeviceTokenRequest:
+    """RFC 8628 §3.4."""
+
+    device_code: Secret[str]
+    resource: tuple[str, ...]
+
+
+TokenRequest = (
+    CodeExchangeRequest | RefreshRequest | ClientCredentialsRequest | TokenExchangeRequest | DeviceTokenRequest
+)
 
 
 def parse_token_request(parameters: Parameters) -> TokenRequest:
@@ -133,6 +144,8 @@ def parse_token_request(parameters: Parameters) -> TokenRequest:
         )
     if grant_type == GrantType.TOKEN_EXCHANGE.value:
         return _token_exchange(parameters)
+    if grant_type == GrantType.DEVICE_CODE.value:
+        return DeviceTokenRequest(_secret(parameters, "device_code"), parse_resource(parameters))
     raise unsupported_grant_type(f"grant_type may be {', '.join(grant.value for grant in GrantType)}")
 
 
