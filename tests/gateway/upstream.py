@@ -33,6 +33,7 @@ class RecordingUpstream:
         self.name = name
         self.seen: list[Seen] = []
         self._answers: list[bytes] = []
+        self._held: threading.Event | None = None
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self._open: set[socket.socket] = set()
@@ -47,6 +48,10 @@ class RecordingUpstream:
     def answer_next(self, raw: bytes) -> None:
         """Answer the next request with these bytes and close."""
         self._answers.append(raw)
+
+    def hold(self, until: threading.Event) -> None:
+        """Answer nothing until this is set."""
+        self._held = until
 
     def __enter__(self) -> RecordingUpstream:
         return self
@@ -85,6 +90,8 @@ class RecordingUpstream:
                 head, _, buffered = buffered.partition(_HEAD_END)
                 seen, buffered = self._read(connection, head, buffered)
                 self.seen.append(seen)
+                if self._held is not None:
+                    self._held.wait(60)
                 if self._answers:
                     connection.sendall(self._answers.pop(0))
                     return

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from portero.core.keys.key_cache import KeyCachePolicy
 from portero.resource_server import FeedStart, Guard, Principal, Refusal
+from portero.resource_server.trust import KeysWanted
 from portero.testing.jwks_server import Behaviour, JwksServer
 from portero.testing.tokens import AUDIENCE
 
@@ -262,3 +264,16 @@ def test_the_first_request_starts_a_guard_that_nobody_started(server: JwksServer
 
     assert all(isinstance(outcome, Principal) for outcome in outcomes)
     assert server.asked["/revocations/snapshot"] == 1
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_fetch_that_was_claimed_without_a_driver_is_done_by_who_comes_next(driver: Any, server: JwksServer) -> None:
+    """An adapter asks without I/O first, and is told to fetch: the driver it turns to does, at once."""
+    policy = KeyCachePolicy(unknown_kid_interval=0.001, fetch_timeout=3600)
+    with started(driver, server, key_policy=policy) as checked:
+        server.issuer.rotate()
+        token = server.issuer.mint()
+        with pytest.raises(KeysWanted):
+            checked.guard.admit(token.encode(), checked.guard.requires())
+
+        assert admitted(checked, token)

@@ -13,7 +13,7 @@ import threading
 
 from portero.adapters.fetch.http import AsyncFetcher, Fetcher
 from portero.core.errors import Unavailable
-from portero.core.keys.key_cache import Fetch, NoKeys, Wait
+from portero.core.keys.key_cache import Fetch, NoKeys
 from portero.ports import Clock
 from portero.resource_server.trust import KeysWanted, Trust
 
@@ -45,13 +45,10 @@ class AsyncKeys:
         """
         if isinstance(wanted.action, NoKeys):
             raise wanted
-        if isinstance(wanted.action, Fetch):
-            self._start_flight()
-        flight = self._flight
-        if flight is None:
-            await asyncio.sleep(_SHORTEST_REST)
-            return
-        # Shielded: who gives up waiting does not take the fetch away from the others.
+        # Who is told to wait flies, too, where nobody does: an adapter that asked without this driver was told to
+        # fetch before, and could not.
+        flight = self._start_flight()
+        # Not awaited by itself: who gives up waiting does not take the fetch away from the others.
         await asyncio.wait({flight}, timeout=REQUEST_PATIENCE)
 
     async def keep(self) -> None:
@@ -86,9 +83,10 @@ class AsyncKeys:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    def _start_flight(self) -> None:
+    def _start_flight(self) -> asyncio.Task[None]:
         if self._flight is None:
             self._flight = self._loop.create_task(self._fetch(), name=f"keys of {self._trust.issuer}")
+        return self._flight
 
     async def _fetch(self) -> None:
         trust = self._trust
@@ -124,15 +122,13 @@ class SyncKeys:
         action = wanted.action
         if isinstance(action, NoKeys):
             raise wanted
-        if isinstance(action, Fetch):
-            # Not in this thread: the request's patience may be shorter than the fetch.
-            self._refresh_claimed()
         with self._landed:
-            if self._flying or self._claimed:
-                self._landed.wait(REQUEST_PATIENCE)
-                return
-        if isinstance(action, Wait):
-            threading.Event().wait(_SHORTEST_REST)
+            if isinstance(action, Fetch) or not self._flying:
+                # Not in this thread: the request's patience may be shorter than the fetch. Also where nobody
+                # fetches although somebody was told to, who asked without this driver.
+                self._claimed = True
+                self._wake.set()
+            self._landed.wait(REQUEST_PATIENCE)
 
     def close(self) -> None:
         """Leave nothing running."""

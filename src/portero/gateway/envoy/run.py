@@ -144,7 +144,8 @@ class _State:
         for issuer in self.manifest.issuers.values():
             trust = self.guards.host.trust(issuer.issuer)
             revoked = () if trust.subscription is None else tuple(trust.subscription.revoked.values(RevokedKind.KEY))
-            marks.append((trust.keys.epoch, trust.keys.is_ready(now=monotonic), revoked))
+            # The set itself, not its epoch, which stands still when a key is only added.
+            marks.append((id(trust.keys.keys), trust.keys.epoch, trust.keys.is_ready(now=monotonic), revoked))
         return tuple(marks)
 
     def problems(self) -> list[str]:
