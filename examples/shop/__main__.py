@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYOUTS = ("middleware", "gateway", "hybrid")
 ENGINES = tuple(KNOWN_ENGINES)
 STORES = ("memory", "local", "cookie")
-PORTS = (9000, 8101, 8102, 8103, 8080, 8000, 9100)
+LOGINS = ("password", "afip")
+PORTS = (9000, 8101, 8102, 8103, 8080, 8000, 9100, 9400)
 READY_WITHIN = 30.0
 
 
@@ -51,6 +52,7 @@ def settings(folder: Path, *, own_ports: bool) -> Settings:
     if layout != "middleware":
         engine = engine or ENGINES[0]
     store = choice("STORE", STORES, "memory")
+    login = choice("LOGIN", LOGINS, "password")
     if own_ports:
         ports = free_ports(len(PORTS))
     else:
@@ -68,6 +70,7 @@ def settings(folder: Path, *, own_ports: bool) -> Settings:
         layout=layout,
         engine=engine,
         store=store,
+        login=login,
     )
 
 
@@ -80,8 +83,13 @@ def start(shop: Settings, programs: Programs) -> dict[str, Program]:
         arguments = [sys.executable, "-m", f"examples.shop.{name}"]
         return programs.add(Program(name, arguments, environment=environment, log=shop.path / f"{name}.log"))
 
-    running = {"authorization": program("authorization"), "page": program("page_server")}
+    running: dict[str, Program] = {}
     deadline = time.monotonic() + READY_WITHIN
+    if shop.login != "password":
+        # Before the authorization server, which pins its key.
+        running[shop.login] = program(shop.login)
+        running[shop.login].wait_until_answers(f"{shop.vouching}/readyz", within=READY_WITHIN)
+    running |= {"authorization": program("authorization"), "page": program("page_server")}
     running["authorization"].wait_until_answers(f"{shop.issuer}/readyz", within=READY_WITHIN)
     if shop.has_gateway:
         # Before the services, which ask it for the keys of its assertions.
@@ -101,9 +109,10 @@ def announce(shop: Settings) -> None:
         "",
         f"  Portero, the demo                          layout: {shop.layout}"
         + (f", engine: {shop.engine}" if shop.has_gateway else "")
-        + f", store: {shop.store}",
+        + f", store: {shop.store}, login: {shop.login}",
         "",
         f"  the shop (open this)   {shop.page}",
+        *([f"  AFIP (the emulator)    {shop.vouching}      Ingresar con Clave Fiscal"] if shop.login == "afip" else []),
         f"  authorization server   {shop.issuer}      devices: {shop.issuer}/account",
         *([f"  gateway                {shop.gateway}"] if shop.has_gateway else []),
         f"  orders (FastAPI)       {shop.orders}",

@@ -8,6 +8,7 @@ import logging
 from dataclasses import replace
 
 from examples.shop.settings import (
+    AFIP_SERVICE,
     CLIENT_ID,
     FEED_CLIENT_ID,
     INVENTORY,
@@ -33,6 +34,7 @@ from portero.core.transitions import (
     UsernameKey,
 )
 from portero.core.types import ClientId, Secret, Subject
+from portero.testing.afip import ClaveFiscalServer
 from portero.testing.shared_clock import SharedClock
 
 SCOPES = ("openid", "profile", "orders:read", "orders:write", "inventory:read", "shipping:read")
@@ -50,7 +52,23 @@ def write_config(shop: Settings) -> None:
         "brand_name": "Portero",
     }
     text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lines.items())
-    shop.config_file.write_text(f"[authorization_server]\n{text}\n")
+    shop.config_file.write_text(f"[authorization_server]\n{text}\n{ways_to_sign_in(shop)}")
+
+
+def ways_to_sign_in(shop: Settings) -> str:
+    """The password, and who else vouches."""
+    if shop.login != "afip":
+        return ""
+    return f"""
+[sign_in.password]
+[sign_in.clave_fiscal]
+service = "{AFIP_SERVICE}"
+login_url = "{shop.vouching}/contribuyente_/login.xhtml?action=SYSTEM&system={AFIP_SERVICE}"
+[[sign_in.clave_fiscal.sources]]
+src = "{ClaveFiscalServer().src}"
+key_file = "{shop.afip_certificate.name}"
+algorithm = "RS1"
+"""
 
 
 async def seed(context: Context, shop: Settings) -> None:

@@ -26,6 +26,10 @@ await walk(async () => {
     must(response.status() === 200 && first.access_token && first.refresh_token, `token endpoint answered ${response.status()}`);
     must(new URLSearchParams(request.postData()).get("code_verifier"), "no code_verifier was sent");
     must(!page.url().includes("code="), "the code stayed in the address bar");
+    if (shop.login === "afip") {
+      const { cuit, represented_cuit: represented } = claimsOf(first.access_token);
+      must(cuit === "20111111112" && /^30[0-9]{9}$/.test(represented), `the token names ${cuit} for ${represented}`);
+    }
     return `code + PKCE at ${issuer}; access token (${Object.keys(claimsOf(first.access_token)).length} claims) and refresh token received`;
   });
 

@@ -76,8 +76,16 @@ export async function ready(one) {
 
 export async function signIn(one, person) {
   await one.page.waitForURL((url) => url.origin === issuer, { timeout: DEADLINE });
-  await one.page.fill("input[name=username]", person.username);
-  await one.page.fill("input[name=password]", person.password);
+  if (shop.login === "afip") {
+    await one.page.click("a[href*='/sign-in/clave_fiscal/start']");
+    await one.page.waitForURL((url) => url.origin === at(shop.login_port), { timeout: DEADLINE });
+    await one.page.click("button[type=submit]");
+    await one.page.waitForURL((url) => url.origin === issuer && url.pathname.endsWith("/choose"), { timeout: DEADLINE });
+    await one.page.check("#acting-1");
+  } else {
+    await one.page.fill("input[name=username]", person.username);
+    await one.page.fill("input[name=password]", person.password);
+  }
   await Promise.all([one.page.waitForURL((url) => url.origin === page_origin, { timeout: DEADLINE }), one.page.click("button[type=submit]")]);
   await ready(one);
 }

@@ -13,6 +13,7 @@ INVENTORY = "https://shop.example/inventory"
 SHIPPING = "https://shop.example/shipping"
 
 CLIENT_ID = "shop-page"
+AFIP_SERVICE = "tienda"
 FEED_CLIENT_ID = "shop-services"
 WEB_CLIENT_ID = "shop-web"
 
@@ -45,11 +46,13 @@ class Settings:
     page_port: int
     gateway_port: int
     gateway_admin_port: int
+    login_port: int
     feed_secret: str
     session_secret: str
     layout: str = "middleware"
     engine: str = ""
     store: str = "memory"
+    login: str = "password"
 
     @property
     def issuer(self) -> str:
@@ -82,6 +85,15 @@ class Settings:
     def called_at(self, service: str) -> str:
         """Where the page calls a service: by itself, or through the gateway."""
         return f"{self.gateway}/api/{service}-service" if self.has_gateway else str(getattr(self, service))
+
+    @property
+    def vouching(self) -> str:
+        """Who vouches for people, where it is not the demo itself."""
+        return f"http://localhost:{self.login_port}"
+
+    @property
+    def afip_certificate(self) -> Path:
+        return self.path / "afip-emulador.pem"
 
     @property
     def manifest_file(self) -> Path:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from examples.shop.__main__ import STORES
+from examples.shop.__main__ import LOGINS, STORES
 
 from portero.gateway.engines import ENGINES
 
@@ -38,24 +38,27 @@ def children_of(folder: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("layout", "engine", "store"),
+    ("layout", "engine", "store", "login"),
     [
-        *(("middleware", "", store) for store in STORES),
-        *((layout, engine, STORES[0]) for engine in ENGINES for layout in ("gateway", "hybrid")),
-        ("gateway", ENGINES[0], "cookie"),
+        *(("middleware", "", store, LOGINS[0]) for store in STORES),
+        *(("middleware", "", STORES[0], login) for login in LOGINS[1:]),
+        *((layout, engine, STORES[0], LOGINS[0]) for engine in ENGINES for layout in ("gateway", "hybrid")),
+        ("gateway", ENGINES[0], "cookie", LOGINS[0]),
     ],
 )
-def test_the_twelve_steps_hold_in_a_real_browser(layout: str, engine: str, store: str) -> None:
+def test_the_twelve_steps_hold_in_a_real_browser(layout: str, engine: str, store: str, login: str) -> None:
     """Each step is proven by what the browser and the services saw (design §1): in every layout, on every engine,
-    wherever the tokens are kept."""
-    done = run(CHECK="1", LAYOUT=layout, ENGINE=engine, STORE=store)
+    wherever the tokens are kept, whoever vouches for the person."""
+    done = run(CHECK="1", LAYOUT=layout, ENGINE=engine, STORE=store, LOGIN=login)
 
     steps = dict(re.findall(r"^step (\d+) (ok|FAILED) ", done.stdout, re.MULTILINE))
     assert {str(n): "ok" for n in range(1, 13)} == steps, done.stdout + done.stderr
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("name", "value"), [("LAYOUT", "sideways"), ("ENGINE", "steam"), ("STORE", "cloud")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("LAYOUT", "sideways"), ("ENGINE", "steam"), ("STORE", "cloud"), ("LOGIN", "anybody")]
+)
 def test_an_unknown_value_is_a_usage_error_that_lists_the_valid_ones(name: str, value: str) -> None:
     """`make demo` with an unknown value exits with 2 and says what may stand there."""
     done = run(CHECK="1", **{name: value})
