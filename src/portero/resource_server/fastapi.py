@@ -61,7 +61,6 @@ class _Requires(SecurityBase):
 
     async def __call__(self, connection: HTTPConnection) -> Principal:
         scope = connection.scope
-        origin = connection.headers.get("origin")
         if scope["type"] == "websocket":
             websocket = scope.get(WEBSOCKET)
             if not isinstance(websocket, GuardedWebSocket):
@@ -74,7 +73,7 @@ class _Requires(SecurityBase):
         else:
             outcome = await admit_scope(self._guard, scope, self._requirement)
             if isinstance(outcome, Refusal):
-                raise RefusedRequest(self._guard, outcome, origin=origin)
+                raise RefusedRequest(self._guard, outcome, origin=connection.headers.get("origin"))
         scope[PRINCIPAL] = outcome
         return outcome
 

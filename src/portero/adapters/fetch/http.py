@@ -165,6 +165,8 @@ class AsyncFetcher:
                 except Unavailable as error:
                     request = conversation.throw(error)
                 else:
+                    # Understanding an answer is work of its own: whoever waits for the loop goes first.
+                    await asyncio.sleep(0)
                     request = conversation.send(answer)
         except StopIteration as end:
             result: T = end.value
