@@ -18,6 +18,7 @@ PAGES = [
     "docs/how-to/call-the-next-service.md",
     "docs/how-to/other-issuers.md",
     "docs/how-to/browser-session.md",
+    "docs/how-to/sign-in-with-any-library.md",
 ]
 
 
@@ -27,6 +28,7 @@ def test_the_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("ORDERS_SECRET", "x" * 43)
     monkeypatch.setenv("SHOP_SESSION_SECRET", "s" * 43)
     monkeypatch.setenv("SHOP_CLIENT_SECRET", "c" * 43)
+    monkeypatch.setenv("NOTES_SECRET", "n" * 43)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     names: dict[str, object] = {}

@@ -139,7 +139,8 @@ class ConsentsOut(Shape):
 class RenameIn(Shape):
     """A new name for a device. Made one line of printable characters."""
 
-    name: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)]
+    # One character that can be seen, at least: `str.isprintable`, in the words of ECMA-262 that JSON Schema asks for.
+    name: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH, pattern=r"[^\p{C}\p{Z}]")]
 
 
 class EndIn(Shape):
