@@ -37,7 +37,7 @@ NIGHTLY = replace(GUARD, client_id=ClientId("nightly"), scope=("orders:read",), 
 """A program that acts for itself."""
 PLAIN: dict[str, Any] = {"trust_env": False, "verify": False}
 """For clients of the service: it speaks plain http, and there are no certificates to load."""
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 WAIT = 30.0
 """Seconds: a bound for what must happen, not a measure."""
 
@@ -193,7 +193,7 @@ class World:
             "issuer": self.issuer,
             "client_id": "reports",
             "allowed_origins": (self.api,),
-            "ssl_context": _NO_TLS,
+            "ssl_context": NO_TLS,
             **changes,
         }
         return Config(**settings)

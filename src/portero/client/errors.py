@@ -33,14 +33,17 @@ class SignInRequired(ClientError):
 class RefreshUnavailable(ClientError):
     """The token has to be refreshed and cannot be right now. The session is kept; try again.
 
-    `retry_after`: seconds until it is worth trying, where that is known.
+    `retry_after`: seconds until it is worth trying, where that is known. `error`: the server's own word, where it is
+    this client, and not the session, that it refuses.
     """
 
     code = "refresh_unavailable"
 
-    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, *, retry_after: float | None = None, error: str | None = None) -> None:
+        super().__init__(reason if error is None else f"{reason} ({error})")
+        self.reason = reason
         self.retry_after = retry_after
+        self.error = error
 
 
 class NotReplayableError(ClientError):

@@ -185,8 +185,7 @@ class Refresher:
                 self._not_before = now + (0.0 if outcome.reason in _MAY_BE_TRIED else back_off)
             self._retry_at = max(now + back_off, self._not_before)
             core.transition(Cause.SIGN_IN_FAILED if first else Cause.REFRESH_FAILED, outcome.reason)
-        reason = outcome.reason if outcome.error is None else f"{outcome.reason} ({outcome.error})"
-        return RefreshUnavailable(reason, retry_after=outcome.retry_after)
+        return RefreshUnavailable(outcome.reason, retry_after=outcome.retry_after, error=outcome.error)
 
     # ── one look at the store and at most one POST: what the store's lock encloses ────
 
