@@ -11,9 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from examples.shop.__main__ import LOGINS, STORES
-
-from portero.gateway.engines import ENGINES
+from examples.shop.__main__ import ENGINES, LOGINS, STORES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, "-m", "examples.shop"]
