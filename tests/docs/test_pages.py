@@ -18,6 +18,8 @@ PAGES = [
     "docs/how-to/call-the-next-service.md",
     "docs/how-to/other-issuers.md",
     "docs/how-to/browser-session.md",
+    "docs/how-to/python-client.md",
+    "docs/how-to/device-flow.md",
     "docs/how-to/sign-in-with-any-library.md",
 ]
 
