@@ -228,6 +228,9 @@ def _authorization(cookie_headers: list[str], timeout: float) -> Json:
             "server_uri": {"uri": "http://portero", "cluster": AUTHORIZE_CLUSTER, "timeout": seconds(timeout)},
             "authorization_response": {
                 "allowed_upstream_headers": exactly(["authorization", "cookie", SUBJECT_HEADER, "grpc-timeout"]),
+                "allowed_client_headers": exactly(
+                    ["www-authenticate", "content-type", "cache-control", "retry-after", "dpop-nonce"]
+                ),
                 "allowed_client_headers_on_success": exactly(["dpop-nonce"]),
             },
         },
