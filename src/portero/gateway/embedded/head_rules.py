@@ -75,10 +75,10 @@ def kind_of(name: bytes) -> int:
     lower = name.lower()
     kind = _KINDS.get(lower)
     if kind is None:
-        if is_stripped(lower):
-            kind = Kind.DROP
-        elif b"_" in lower:
+        if b"_" in lower:
             kind = Kind.REFUSED
+        elif is_stripped(lower):
+            kind = Kind.DROP
         else:
             kind = Kind.PASS
     if len(NAMES) < MOST_NAMES and len(name) <= 64:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 MOST_PLANS: Final = 10_000
 LONGEST_KEPT: Final = 512
 """Bytes of a request line that is kept; longer ones are planned anew."""
-REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 §9.2.2."""
+NO_REQUESTS: Final = frozenset({"CONNECT", "TRACE"})
+"""No requests to a service: a tunnel, and an echo of what only the gateway and the service should see."""
 
 Document = Callable[[], bytes]
 
@@ -110,6 +112,10 @@ class Plans:
         return plan
 
     def _made(self, method: str, raw_path: bytes) -> Plan:
+        if method in NO_REQUESTS:
+            plan = Plan(method, service=None, match="", path=None)
+            plan.refusal = Refusal(Case.BAD_REQUEST, "This method is not served here.", detail="method")
+            return plan
         try:
             path, _ = split_target(raw_path)
             normal = normal_path(path)
