@@ -70,6 +70,33 @@ def performance() -> str:
     return "\n".join(lines)
 
 
+def gateways() -> str:
+    """The gateways of `bench/results/gateway.json` beside each other."""
+    path = ROOT / "bench/results/gateway.json"
+    if not path.exists():
+        return "Not measured on this machine yet: `make bench NAME=gateway`."
+    result = json.loads(path.read_text())
+    lines = [
+        "| gateway | requests a second | p99, ms | CPU a request, µs | memory, MiB | with 20,000 tokens |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in result["one_token"].items():
+        many = result["many_tokens"].get(name)
+        crowd = format(many["rate"], ",.0f") if many else "checks none"
+        cost = f"{row['cpu_us']:.0f} | {row['resident_mib']:.0f}"
+        lines.append(f"| {name} | {row['rate']:,.0f} | {row['p99_ms']:.1f} | {cost} | {crowd} |")
+    busiest = max(row["load_busy"] for row in result["one_token"].values())
+    machine, absent = result["machine"], ", ".join(result["missing"]) or "none"
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Measured on {machine['processor']}, one core for the gateway, one for wrk and the upstream together "
+            f"(busy up to {busiest:.0%}). Not installed there: {absent}. Command: `make bench NAME=gateway`.",
+        ]
+    )
+
+
 def configuration() -> str:
     """The authorization server's settings with their defaults and what each trades."""
     source = ROOT / "src/portero/authorization_server/config.py"
@@ -130,6 +157,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "SECURITY.md": ("attacks", attacks),
     "README.md": ("performance", performance),
     "README.es.md": ("performance", performance),
+    "docs/explanation/layouts-and-engines.md": ("gateways", gateways),
     "docs/reference/configuration.md": ("configuration", configuration),
     "docs/reference/command-line.md": ("command-line", command_line),
     "docs/reference/standards.md": ("standards", standards),
