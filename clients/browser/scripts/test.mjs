@@ -1,5 +1,5 @@
 /** `npm test [unit|browser] [name]`: build, bundle the tests (they are TypeScript), run them with node's test runner. */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -23,6 +23,11 @@ const BUNDLED = Object.fromEntries(["fetch", "axios", "react"].map((name) => [`@
 const DEVELOPMENT = { "process.env.NODE_ENV": '"development"' };
 const shared = { absWorkingDir: root, bundle: true, format: "esm", target: "es2022", logLevel: "warning", sourcemap: "inline" };
 await bundle();
+if (!kind) {
+  // What a run of all says first: the sizes, and whether a behaviour has lost its test.
+  await import("./size.mjs");
+  execFileSync(process.execPath, [`${root}scripts/behaviours.mjs`, "--check"], { stdio: "inherit" });
+}
 await Promise.all([
   build({ ...shared, entryPoints: files, outdir: out, outbase: "test", platform: "node", packages: "external" }),
   build({ ...shared, entryPoints: { harness: "test/support/harness.ts" }, outdir: out, platform: "browser", external: ["/dist/*"], alias: ALIAS }),
@@ -37,4 +42,4 @@ const run = spawn(process.execPath, ["--enable-source-maps", "--test", "--test-c
   stdio: "inherit",
   env: { ...process.env, PORTERO_ROOT: root },
 });
-run.on("exit", (code) => (process.exitCode = code ?? 1));
+run.on("exit", (code) => (process.exitCode ||= code ?? 1));
