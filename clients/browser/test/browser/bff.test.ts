@@ -119,7 +119,7 @@ scenario("[45] a sign-out ends the session at the server and in the other tabs, 
 
   await page.evaluate(() => window.session.signOut());
 
-  await other.waitForFunction(() => window.session.state === "signed_out", null, { timeout: 1000 });
+  await other.waitForFunction(() => window.session.state === "signed_out");
   assert.equal(0, world.bff.sessions.size);
   assert.equal("sign_in_required", await call(page));
   assert.equal("signed_out", await world.state(page));
@@ -131,4 +131,36 @@ scenario("[6] the way back from the sign-in stays on this origin", async (world)
   await Promise.all([page.waitForNavigation(), page.evaluate(() => void window.session.signIn({ returnTo: "//evil.example" }))]);
 
   assert.equal(world.origin + "/", world.bff.signIns[0]!.get("return_to"));
+});
+
+scenario("[60] dispose leaves no listener and no channel behind, by cookie too", async (world) => {
+  const page = await world.tab();
+  await page.evaluate(() => {
+    const left = ((window as unknown as { left: object }).left = { listeners: 0, channels: 0 });
+    for (const target of [window, document]) {
+      const { addEventListener: add, removeEventListener: remove } = target;
+      target.addEventListener = (...args: unknown[]) => (left.listeners++, add.apply(target, args as never));
+      target.removeEventListener = (...args: unknown[]) => (left.listeners--, remove.apply(target, args as never));
+    }
+    const Channel = window.BroadcastChannel;
+    window.BroadcastChannel = class extends Channel {
+      constructor(name: string) {
+        super(name);
+        left.channels++;
+      }
+      override close() {
+        left.channels--;
+        super.close();
+      }
+    };
+  });
+  await world.session(page, BFF);
+  const read = () => page.evaluate(() => Object.values((window as unknown as { left: object }).left) as number[]);
+  const [listeners, channels] = await read();
+  assert.ok(listeners! > 0 && channels === 1, "there was something to leave behind");
+
+  await page.evaluate(() => window.session.dispose());
+
+  assert.deepEqual([0, 0], await read());
+  assert.equal("disposed", await world.state(page));
 });

@@ -73,6 +73,7 @@ for (const status of [429, 503]) {
     const page = await world.signedIn({});
     world.server.advance(301);
     world.server.faults.push({ kind: "answer", status, headers: { "Retry-After": "100" }, body: "{}" });
+    await world.freeze(page);
     assert.equal("refresh_unavailable", await world.call(page, "/orders"));
 
     await world.shift(page, { steady: 98 });

@@ -105,26 +105,3 @@ scenario("a page with a strict Content-Security-Policy and Trusted Types works",
   assert.equal(200, await world.call(page, "/orders"));
   assert.deepEqual([], world.console.filter((line) => /Content Security|TrustedScript|Refused/.test(line)));
 });
-
-scenario("what is added to a call that needs nothing is measured (aim: under 50 µs)", async (world) => {
-  const page = await world.signedIn();
-  const microseconds = await page.evaluate(async (url) => {
-    const network = window.fetch;
-    const answer = new Response("ok");
-    window.fetch = () => Promise.resolve(answer);
-    const time = async (call: (url: string) => Promise<unknown>) => {
-      const rounds = 2000;
-      for (let round = 0; round < 500; round++) await call(url);
-      const start = performance.now();
-      for (let round = 0; round < rounds; round++) await call(url);
-      return ((performance.now() - start) / rounds) * 1000;
-    };
-    const ours = await time((address) => window.session.fetch(address));
-    const bare = await time((address) => window.fetch(address));
-    window.fetch = network;
-    return ours - bare;
-  }, world.api.origin + "/orders");
-
-  // A figure for people; no test fails by the clock.
-  console.log(`  added to a call: ${microseconds.toFixed(1)} µs`);
-});

@@ -118,7 +118,7 @@ for (const storage of [undefined, "local"]) {
     await eventually(() => world.api.on("/slow").length === 1, "the call in flight");
 
     await first.evaluate(() => window.session.signOut());
-    await second.waitForFunction(() => window.session.state === "signed_out", null, { timeout: 1000 });
+    await second.waitForFunction(() => window.session.state === "signed_out");
 
     assert.equal("sign_in_required", await answer);
     assert.equal("signed_out_elsewhere", (await world.history(second)).at(-1));

@@ -125,7 +125,7 @@ scenario("[46] a sign-out in a tab without a worker reaches the one with it", as
 
   await other.evaluate(() => window.session.signOut());
 
-  await page.waitForFunction(() => window.session.state === "signed_out", null, { timeout: 1000 });
+  await page.waitForFunction(() => window.session.state === "signed_out");
 });
 
 scenario("[60] dispose ends the worker, and its tokens with it", async (world) => {

@@ -15,6 +15,9 @@ declare global {
     events: SessionEvent[];
     /** Seconds by which the clocks of the page are moved. */
     shift: { wall: number; steady: number };
+    /** Where the clocks stand, in milliseconds, when they do. */
+    frozen?: { wall: number; steady: number };
+    realNow: { wall(): number; steady(): number };
     call(path: string, init?: RequestInit): Promise<number | string>;
   }
 }
@@ -23,10 +26,11 @@ window.events = [];
 window.shift = { wall: 0, steady: 0 };
 const { now } = Date;
 const steady = performance.now.bind(performance);
+window.realNow = { wall: now, steady };
 window.make = ({ storage, mode, dpop: bound, ...config }) => {
   // The clocks of the page, as a person or a sleeping machine may move them.
-  Date.now = () => now() + window.shift.wall * 1000;
-  performance.now = () => steady() + window.shift.steady * 1000;
+  Date.now = () => (window.frozen?.wall ?? now()) + window.shift.wall * 1000;
+  performance.now = () => (window.frozen?.steady ?? steady()) + window.shift.steady * 1000;
   if (mode === "worker") {
     const worker = new Worker("/dist/worker-main.js", { type: "module" });
     window.session = createInWorker({ ...config, ...(bound === undefined ? {} : { dpop: bound }) }, worker);

@@ -11,7 +11,7 @@ export function inBrowser(): void {
 }
 
 export function scenario(title: string, body: (world: World) => Promise<void>): void {
-  test(title, { timeout: 60_000 }, async () => {
+  test(title, { timeout: 180_000 }, async () => {
     const world = await World.start(browser!);
     try {
       await body(world);

@@ -78,7 +78,7 @@ export class World {
     await new Promise<void>((resolve) => world.#app.listen(0, "127.0.0.1", resolve));
     world.origin = `http://127.0.0.1:${(world.#app.address() as AddressInfo).port}`;
     world.context = await browser.newContext({ ignoreHTTPSErrors: true });
-    world.context.setDefaultTimeout(15_000);
+    world.context.setDefaultTimeout(60_000);
     world.context.on("page", (page) => {
       page.on("console", (message) => world.console.push(message.text()));
       page.on("pageerror", (error) => {
@@ -162,6 +162,11 @@ export class World {
     return page.evaluate((given) => void Object.assign(window.shift, given), shift);
   }
 
+  /** Let the clocks of this page stand where they are: from here on they move by `shift` alone. */
+  freeze(page: Page): Promise<void> {
+    return page.evaluate(() => void (window.frozen = { wall: window.realNow.wall(), steady: window.realNow.steady() }));
+  }
+
   /** Let an event of the browser happen. */
   happens(page: Page, type: "online" | "visibilitychange" | "pageshow"): Promise<void> {
     return page.evaluate((name) => void (name === "visibilitychange" ? document : window).dispatchEvent(new Event(name)), type);
@@ -193,9 +198,9 @@ export async function ready(page: Page): Promise<void> {
 
 /** Wait for a condition of ours, under a deadline. */
 export async function eventually(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`not within 10 s: ${what}`);
+    if (Date.now() > deadline) throw new Error(`not within a minute: ${what}`);
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
