@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -99,6 +100,7 @@ async def _people_and_clients(context: Context, *, callback: str, secret: Secret
         rotation=RotationPolicy.ALWAYS,
         require_pkce=True,
         first_party=True,
+        allowed_origins=("{0.scheme}://{0.netloc}".format(urlsplit(callback)),),
         created=now,
     )
     service = replace(
@@ -112,6 +114,7 @@ async def _people_and_clients(context: Context, *, callback: str, secret: Secret
         grant_types=("client_credentials",),
         scope=("revocations:read",),
         audiences=(AUDIENCE, context.config.issuer),
+        allowed_origins=(),
     )
     for client in (page, service):
         check_client(client)
