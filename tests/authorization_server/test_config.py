@@ -248,6 +248,12 @@ def test_a_refused_database_url_is_not_quoted() -> None:
         ({"brand_name": "a\nb"}, "brand_name"),
         ({"languages": ("xx",)}, "languages"),
         ({"languages": ()}, "languages"),
+        ({"scope_claims": {"profile": ("password_hash",)}}, "scope_claims.profile"),
+        ({"scope_claims": {"a b": ("name",)}}, "scope_claims"),
+        ({"scope_texts": {"orders:read": {"en": "see your orders"}}}, "scope_texts.orders:read"),
+        ({"scope_texts": {"orders:read": {"en": "a\nb", "es": "c"}}}, "scope_texts.orders:read"),
+        ({"registration_scopes": ("operator",)}, "registration_scopes"),
+        ({"client_metadata_hosts": ("https://app.example",)}, "client_metadata_hosts"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused(change: dict[str, object], setting: str) -> None:
@@ -326,3 +332,20 @@ def test_a_configured_way_to_sign_in_is_kept(tmp_path: Path) -> None:
     file.write_text("[authorization_server]\n[sign_in.password]\n")
 
     assert load_config(file, environ={}).sign_in == {"password": {}}
+
+
+def test_scopes_are_tables_of_claims_and_of_texts(tmp_path: Path) -> None:
+    """What they open, and what people read of them; a table where a list belongs is named."""
+    file = tmp_path / "portero.toml"
+    file.write_text(
+        "[authorization_server.scope_claims]\nprofile = ['name']\n"
+        "[authorization_server.scope_texts]\n'orders:read' = { en = 'see your orders', es = 'ver tus pedidos' }\n"
+    )
+    config = load_config(file, environ={})
+
+    assert config.scope_claims == {"profile": ("name",)}
+    assert config.scope_texts == {"orders:read": {"en": "see your orders", "es": "ver tus pedidos"}}
+    file.write_text("[authorization_server]\nscope_claims = ['name']\n")
+    with pytest.raises(ConfigurationError) as refused:
+        load_config(file, environ={})
+    assert refused.value.setting == "authorization_server.scope_claims"

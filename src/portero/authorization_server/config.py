@@ -22,6 +22,7 @@ from portero.core.durations import parse_duration, render_duration
 from portero.core.errors import ConfigurationError
 from portero.core.limits import EXPECTED as A_RATE
 from portero.core.limits import is_rate
+from portero.core.oauth.userinfo import PERSON_CLAIMS, SCOPE_CLAIMS
 
 TABLE = "authorization_server"
 SIGN_IN = "sign_in"
@@ -75,6 +76,12 @@ class Config:
     """Clock leeway of every verifier of the fleet; revocations are kept twice that much longer."""
     scopes: tuple[str, ...] = ("openid", "profile", "email", "offline_access", "revocations:read")
     """Scopes this server announces, beside those of its clients."""
+    scope_claims: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(SCOPE_CLAIMS))
+    """Which claims a scope opens at userinfo, as a table: `profile = ["name", "preferred_username", "locale"]` and
+    `email = ["email"]` where it is not given; `roles` may be opened as well. A scope that is not named opens none."""
+    scope_texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What people read of a scope when they are asked, after "It will be able to:", as a table with every configured
+    language: `"orders:read" = { en = "see your orders", es = "ver tus pedidos" }`."""
     dynamic_registration: bool = False
     """Let clients register themselves at `/register` (RFC 7591), with an initial access token: one of a client for
     itself with the scope `clients:register`."""
@@ -220,6 +227,7 @@ def check_config(config: Config) -> None:
             scope,
             f"a scope of services; {', '.join(sorted(_OWN_SCOPES))} are for clients that an operator registers",
         )
+    _check_scope_tables(config)
     for host in config.client_metadata_hosts:
         expected = "a host name such as 'app.example', or '*' for any"
         _check(host == "*" or _HOST.fullmatch(host) is not None, "client_metadata_hosts", host, expected)
@@ -240,6 +248,19 @@ def check_config(config: Config) -> None:
         from portero.authorization_server.sign_in.methods import open_methods  # the password alone has no settings
 
         open_methods(config.sign_in)
+
+
+def _check_scope_tables(config: Config) -> None:
+    for scope, claims in config.scope_claims.items():
+        expected = f"a list of {', '.join(PERSON_CLAIMS)}"
+        _check(_SCOPE.fullmatch(scope) is not None, "scope_claims", scope, "a scope is printable ASCII (RFC 6749 §3.3)")
+        known = isinstance(claims, tuple) and set(claims) <= set(PERSON_CLAIMS)
+        _check(known, f"scope_claims.{scope}", claims, expected)
+    for scope, texts in config.scope_texts.items():
+        expected = f"a table of one line of text for each of {', '.join(config.languages)}"
+        whole = isinstance(texts, Mapping) and set(texts) == set(config.languages)
+        lines = whole and all(isinstance(text, str) and text.isprintable() and text for text in texts.values())
+        _check(lines, f"scope_texts.{scope}", texts, expected)
 
 
 SIGNING_ALGORITHMS = ("ES256", "RS256", "Ed25519")
@@ -378,6 +399,14 @@ def _duration(setting: str, value: object) -> timedelta:
         raise ConfigurationError(setting, value, str(error)) from error
 
 
+def _table(setting: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(setting, value, "a table")
+    return {
+        name: _texts(f"{setting}.{name}", entry) if isinstance(entry, list) else entry for name, entry in value.items()
+    }
+
+
 def _texts(setting: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ConfigurationError(setting, value, "a list of texts")
@@ -395,6 +424,7 @@ _READERS: tuple[tuple[type, Callable[[str, object], object]], ...] = (
     (Path, _path),
     (timedelta, _duration),
     (tuple, _texts),
+    (dict, _table),
 )
 
 

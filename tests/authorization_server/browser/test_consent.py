@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from portero.authorization_server.config import Config
 from portero.core.sessions.records import EndReason, SessionStatus
 from portero.core.transitions import AuditKey, BrowserKey, ConsentKey, SessionKey, SubjectKey
 from portero.core.types import ClientId, Sid
-from tests.authorization_server.browser.harness import ANA, SHOP, STRANGER, Answer, Browser, Server
+from tests.authorization_server.browser.harness import ANA, ISSUER, SHOP, STRANGER, Answer, Browser, Server
 from tests.authorization_server.browser.test_account import device
 
 WEB = replace(STRANGER, client_name="Elsewhere", redirect_uris=("https://stranger.example/callback",))
@@ -135,3 +136,12 @@ def test_a_client_id_without_an_agreement_is_as_if_taken_back() -> None:
 
     assert browser.post("/account/applications", form).status == 303
     assert browser.post("/account/applications", {**form, "client_id": "x" * 513}).status == 400
+
+
+@pytest.mark.parametrize(("language", "shown"), [("en", "see your {orders} &amp; more"), ("es", "ver tus pedidos")])
+def test_an_operator_says_what_a_scope_means(language: str, shown: str) -> None:
+    """In the person's language, as text and nothing else."""
+    texts = {"orders:read": {"en": "see your {orders} & more", "es": "ver tus pedidos"}}
+    browser = Server(SHOP, WEB, config=Config(issuer=ISSUER, scope_texts=texts)).browser()
+
+    assert shown in browser.sign_in(ask(browser, scope="openid orders:read", ui_locales=language)).text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from portero.adapters.keys.generate import generate_private_key
+from portero.authorization_server.config import Config
 from portero.authorization_server.key_ring import open_key_ring
 from portero.core.jose import base64url
 from portero.core.transitions import ClientKey, SubjectKey
@@ -393,3 +395,19 @@ def test_a_malleated_signature_does_not_bring_a_revoked_token_back(server: BackC
 
     assert twin != token
     assert (before.status, after.status) == (200, 401)
+
+
+def test_an_operator_says_which_claims_a_scope_opens() -> None:
+    """OIDC Core §5.4 names scopes of its own; others are configuration, and metadata announces what they open."""
+    claims = {"profile": ("name",), "staff": ("roles",)}
+    with asyncio.Runner() as runner:
+        server = BackChannel(runner, Config(issuer=ISSUER, scope_claims=claims))
+        server.put(SubjectKey(ANA.subject), replace(ANA, roles=("manager",)))
+        form = server.exchange_form(SPA, scope=("openid", "profile", "email", "staff"))
+        token = server.post("/token", {**form, "client_id": SPA.client_id}).json["access_token"]
+        seen = server.get("/userinfo", authorization=f"Bearer {token}").json
+        announced = server.get("/.well-known/openid-configuration").json["claims_supported"]
+
+    assert seen == {"sub": "ana", "name": ANA.name, "roles": ["manager"]}
+    assert {"name", "roles"} <= set(announced)
+    assert not {"email", "locale"} & set(announced)

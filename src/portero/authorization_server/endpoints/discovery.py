@@ -8,6 +8,7 @@ from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.exchange import Handler, Request
 from portero.authorization_server.endpoints.responses import Answer, cacheable_json
 from portero.core.oauth.metadata import server_metadata
+from portero.core.oauth.userinfo import claims_of_scopes
 from portero.core.types import Issuer
 
 MAX_AGE = 300
@@ -28,6 +29,7 @@ def discovery(context: Context) -> Handler:
             status_lists=config.status_list,
             registration=config.dynamic_registration,
             client_documents=bool(config.client_metadata_hosts),
+            person_claims=claims_of_scopes(config.scope_claims),
         )
         return cacheable_json(orjson.dumps(metadata), max_age=MAX_AGE)
 

@@ -39,4 +39,6 @@ class UserinfoEndpoint:
             raise invalid_token("the access token is not about a person who can sign in")
         client = await self._clients.get(token.client_id)
         origins = () if client is None else client.allowed_origins
-        return sensitive_json(render_userinfo(user, scope=token.scope), origins=origins)
+        return sensitive_json(
+            render_userinfo(user, scope=token.scope, scope_claims=self._context.config.scope_claims), origins=origins
+        )

@@ -23,7 +23,7 @@ from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.exchange import Disconnected
 from portero.authorization_server.pages.answers import SecurityHeaders
 from portero.authorization_server.pages.brand import StyleSheet, style_sheet
-from portero.authorization_server.pages.texts import Texts, texts_in
+from portero.authorization_server.pages.texts import Texts, scope_catalogues, texts_in
 from portero.authorization_server.pages.visit import Visit, language_of, read_visit
 from portero.authorization_server.sign_in.cookies import Cookies, cookies_of
 from portero.authorization_server.sign_in.throttle import SignInThrottle
@@ -65,7 +65,8 @@ class Site:
 
     def texts(self, language: str) -> Texts:
         """What our pages say, those of the ways to sign in among them."""
-        return texts_in(language, *(method.texts for method in self.methods.values()))
+        of_methods = (method.texts for method in self.methods.values())
+        return texts_in(language, *of_methods, scope_catalogues(self.context.config.scope_texts))
 
     def page(
         self,

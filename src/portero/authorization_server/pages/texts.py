@@ -351,6 +351,18 @@ class Texts:
         return self(key) if n == 1 else self(f"{key}s", n=n)
 
 
+def scope_catalogues(scope_texts: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+    """What an operator says of scopes, as catalogues by language. Braces are text there."""
+    return {
+        language: {
+            f"scope.{scope}": texts[language].replace("{", "{{").replace("}", "}}")
+            for scope, texts in scope_texts.items()
+            if language in texts
+        }
+        for language in CATALOGUES
+    }
+
+
 def texts_in(language: str, *more: Mapping[str, Mapping[str, str]]) -> Texts:
     """Return the texts of a language; English where a configured language has none.
 

@@ -74,11 +74,8 @@ REVOCATIONS = "revocations"
 STATUS_LISTS = "status-lists"
 """The status lists, where they are on."""
 
-CLAIMS = (
-    *("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid"),
-    *("name", "preferred_username", "locale", "email"),
-)
-"""Claims that ID tokens or the userinfo endpoint may carry."""
+CLAIMS = ("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid")
+"""Claims that ID tokens may carry."""
 
 
 def server_metadata(
@@ -90,6 +87,7 @@ def server_metadata(
     status_lists: bool = False,
     registration: bool = False,
     client_documents: bool = False,
+    person_claims: tuple[str, ...] = (),
 ) -> Mapping[str, Any]:
     """Return the metadata document's members.
 
@@ -100,6 +98,7 @@ def server_metadata(
         languages: BCP 47 tags of the pages.
         registration: whether clients may register themselves.
         client_documents: whether a URL may be a client id.
+        person_claims: what the userinfo endpoint may say of a person.
         status_lists: whether tokens name a place in a status list.
     """
     endpoints = Endpoints.of(issuer)
@@ -137,7 +136,7 @@ def server_metadata(
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
         "claim_types_supported": ["normal"],
-        "claims_supported": list(CLAIMS),
+        "claims_supported": [*CLAIMS, *person_claims],
         "claims_parameter_supported": False,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
