@@ -75,6 +75,8 @@ def app(shop: Settings) -> Starlette:
             case "everywhere":
                 username = str((await request.json())["username"])
                 return await operator(shop, "sessions", "end", "--user", username)
+            case "behind":
+                return JSONResponse(behind(shop, await request.json()))
             case "devices":
                 return await operator(shop, "sessions", "list", "--json")
         return JSONResponse({"error": "no such control"}, status_code=404)
@@ -95,6 +97,20 @@ def app(shop: Settings) -> Starlette:
             Mount("/", StaticFiles(directory=HERE / "page")),
         ]
     )
+
+
+def behind(shop: Settings, known: dict[str, int]) -> dict[str, Any]:
+    """What happened where no page can look, since `known` lines of each file: for the diagram of `STORE=cookie`."""
+    files = {name: shop.seen_file(name) for name in ("orders", "inventory", "shipping")}
+    lines = {name: file.read_text().splitlines() if file.exists() else [] for name, file in files.items()}
+    log = (shop.path / "authorization.log").read_text(errors="replace").splitlines()
+    lines["refreshes"] = [line for line in log if '"refresh_rotated"' in line and f'"{WEB_CLIENT_ID}"' in line]
+    news = {name: found[known.get(name, len(found)) :] for name, found in lines.items()}
+    return {
+        "known": {name: len(found) for name, found in lines.items()},
+        "refreshes": len(news.pop("refreshes")),
+        "services": [{"service": name, **json.loads(line)} for name, found in news.items() for line in found],
+    }
 
 
 def with_session(shop: Settings) -> BrowserSession:

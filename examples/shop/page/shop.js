@@ -129,7 +129,7 @@ function stepsOf(lane, grant, response, retry) {
   if (grant === "authorization_code") return response.ok ? [1] : [];
   if (grant === "refresh_token") return response.ok ? [7] : response.status === 400 ? [10] : [];
   if (lane === "server") return [];
-  if (lane === "session") return !response.ok ? [] : response.url.endsWith("/session") ? [1] : response.url.includes("/api/") ? [2, 3, 4] : [];
+  if (lane === "session") return !response.ok ? [] : response.url.endsWith("/session") ? [1] : [];
   if (response.status === 401) return [5];
   if (response.ok) return retry ? [9] : [3, 4];
   return response.status === 403 ? [3] : [];
@@ -184,6 +184,27 @@ function visit(path, then) {
   return then();
 }
 
+let known = {};
+let looking = Promise.resolve();
+
+/** By cookie the page sees one hop only: the others are drawn from what the servers noted. */
+function lookBehind() {
+  looking = looking.then(async () => {
+    const { known: now, refreshes, services: calls } = await control("behind", known);
+    known = now;
+    if (refreshes > 0) {
+      arrow("session", "server", "POST /token", "request", [6], "refresh_token");
+      arrow("server", "session", "200 OK", "good", [7], "");
+    }
+    for (const { service, method, path, status } of calls.filter(({ path }) => path !== "/readyz")) {
+      const good = status < 300;
+      arrow("session", service, `${method} ${path}`, "request", [refreshes > 0 ? 8 : 2], "Bearer");
+      arrow(service, "session", String(status), good ? "good" : status === 403 ? "warn" : "bad", good ? (refreshes > 0 ? [9] : [3, 4]) : status === 401 ? [5] : [3], "");
+    }
+  });
+  return looking.catch(() => {});
+}
+
 async function call(method, service, path, body) {
   const started = performance.now();
   try {
@@ -192,7 +213,9 @@ async function call(method, service, path, body) {
       ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } }),
     });
     const answer = await response.json().catch(() => ({}));
-    showAnswer(response.status, `${method} ${path}`, summary(answer), Math.round(performance.now() - started));
+    const took = Math.round(performance.now() - started);
+    if (byCookie) await lookBehind();
+    showAnswer(response.status, `${method} ${path}`, summary(answer), took);
   } catch (error) {
     showAnswer(0, `${method} ${path}`, t("refusedAs", error.code ?? error.name));
   }
@@ -402,6 +425,7 @@ if (location.pathname === "/callback") {
 }
 await readClock();
 await readPerson();
+if (byCookie) await lookBehind();
 render();
 setInterval(renderToken, 500);
 document.documentElement.dataset.ready = "yes";

@@ -37,6 +37,7 @@ def test_only_the_page_itself_uses_the_cookie(world: World) -> None:
         assert browser.get("/session").status_code == 200
 
 
+@pytest.mark.attack(row=82)
 @pytest.mark.parametrize("name", ["Authorization", "DPoP"])
 def test_a_cookie_and_a_token_in_one_request_are_refused(world: World, name: str) -> None:
     """RFC 6750 §2: none of the two is tried. A session of another mode signs out first."""
