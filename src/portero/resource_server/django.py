@@ -36,6 +36,7 @@ from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
 from portero.core.policy.requirement import Requirement
 from portero.resource_server import wsgi
+from portero.resource_server.event_stream import EventsUntilOver, events_until_over, is_event_stream
 from portero.resource_server.guard import Guard
 from portero.resource_server.received import ReceivedToken
 from portero.resource_server.required import Required
@@ -180,6 +181,16 @@ class GuardEdge:
         return awaitable
 
     def _with_headers(self, request: HttpRequest, response: Any) -> Any:
+        principal = request.META.get(wsgi.PRINCIPAL)
+        if (
+            getattr(response, "streaming", False)
+            and is_event_stream(response.get("Content-Type"))
+            and isinstance(principal, Principal)
+        ):
+            # Events end with the token that asked for them.
+            events = response.streaming_content
+            until_over = events_until_over if response.is_async else EventsUntilOver
+            response.streaming_content = until_over(self._guard, principal, events)
         has_cors = response.has_header("Access-Control-Allow-Origin")
         for name, value in wsgi.headers_to_add(self._guard, request.META, has_cors=has_cors):
             if name == "vary":

@@ -25,10 +25,11 @@ from werkzeug.local import LocalProxy
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
 from portero.resource_server import wsgi
+from portero.resource_server.event_stream import EventsUntilOver, is_event_stream
 from portero.resource_server.guard import Guard
 from portero.resource_server.received import ReceivedToken
 from portero.resource_server.required import Required
-from portero.resource_server.wsgi import admit_environ, answer_without_token, headers_to_add, principal_of
+from portero.resource_server.wsgi import PRINCIPAL, admit_environ, answer_without_token, headers_to_add, principal_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,6 +89,12 @@ def protect(app: Flask, guard: Guard) -> None:
         return Response(body, status=status, headers=headers)
 
     def add_cors(response: Response) -> Response:
+        principal = request.environ.get(PRINCIPAL)
+        if response.is_streamed and is_event_stream(response.content_type) and isinstance(principal, Principal):
+            close = getattr(response.response, "close", None)
+            response.response = EventsUntilOver(guard, principal, response.iter_encoded())
+            if close is not None:
+                response.call_on_close(close)
         has_cors = "Access-Control-Allow-Origin" in response.headers
         for name, value in headers_to_add(guard, request.environ, has_cors=has_cors):
             if name == "vary":

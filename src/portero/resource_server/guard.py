@@ -551,7 +551,16 @@ class Guard:
 
     def watch(self, principal: Principal, when_over: WhenOver) -> OpenConnection:
         """Register an open connection of the running event loop: `when_over` is told when it must close."""
-        return self.connections.watch(principal, when_over, ends_in=self.seconds_left(principal))
+        connection = self.connections.watch(principal, when_over, ends_in=self.seconds_left(principal))
+        if self.is_revoked(principal):
+            # Between the check and now: the feed will not say it again.
+            connection.end_from_any_thread(REVOKED)
+        return connection
+
+    def is_revoked(self, principal: Principal) -> bool:
+        """Whether what an admitted principal came by was taken back since."""
+        trust = self._trusts.get(principal.issuer)
+        return trust is not None and trust.subscription is not None and _revoked(trust.subscription, principal)
 
     def seconds_left(self, principal: Principal) -> float:
         """How long the principal's token is still accepted, leeway included."""

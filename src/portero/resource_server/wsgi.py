@@ -9,8 +9,9 @@ Keys and feed are followed by threads, begun at the first request of each worker
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from portero.core.policy.cors import is_preflight
@@ -18,6 +19,7 @@ from portero.core.policy.credentials import token_of_header
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import NO_TOKEN, Refusal
 from portero.core.policy.requirement import Requirement
+from portero.resource_server.event_stream import EventsUntilOver, is_event_stream
 from portero.resource_server.guard import Guard
 from portero.resource_server.received import ReceivedToken
 from portero.resource_server.sender import NONCE, TOKEN, Presented, RequestSeen, raw_path_of
@@ -123,7 +125,21 @@ class GuardEdge:
         answered = answer_without_token(self.guard, environ)
         if answered is not None:
             return _answer(environ, start_response, *answered)
-        return self.app(environ, self._with_headers(environ, start_response))
+        return self._serve(environ, start_response)
+
+    def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        streams: bool | None = None
+
+        def start_and_notice(status: str, headers: list[Header], *exc_info: Any) -> Callable[[bytes], object]:
+            nonlocal streams
+            streams = any(name.lower() == "content-type" and is_event_stream(value) for name, value in headers)
+            return start(status, headers, *exc_info)
+
+        start = self._with_headers(environ, start_response)
+        answer = self.app(environ, start_and_notice)
+        if streams is False or isinstance(answer, list | tuple):
+            return answer
+        return _Noticed(self.guard, environ, answer, lambda: bool(streams))
 
     def _with_headers(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
         if not self.guard.cors.origins and not self.guard.senders.asks:
@@ -160,7 +176,38 @@ class GuardMiddleware(GuardEdge):
         if isinstance(outcome, Refusal):
             written = self.guard.http_refusal(outcome, origin=environ.get("HTTP_ORIGIN"))
             return _answer(environ, start_response, written.status, list(written.headers), written.body)
-        return self.app(environ, self._with_headers(environ, start_response))
+        return self._serve(environ, start_response)
+
+
+class _Noticed:
+    """An answer that may turn out to be an event stream: an application may start its response with its first part."""
+
+    def __init__(
+        self, guard: Guard, environ: WSGIEnvironment, answer: Iterable[bytes], streams: Callable[[], bool]
+    ) -> None:
+        self._guard = guard
+        self._environ = environ
+        self._answer = answer
+        self._streams = streams
+        self._events: EventsUntilOver | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        parts = iter(self._answer)
+        for part in parts:
+            principal = self._environ.get(PRINCIPAL)
+            if self._streams() and isinstance(principal, Principal):
+                self._events = EventsUntilOver(self._guard, principal, chain([part], parts))
+                yield from self._events
+                return
+            yield part
+
+    def close(self) -> None:
+        """PEP 3333: the application's own `close` is called, however far it got."""
+        if self._events is not None:
+            self._events.close()
+        close = getattr(self._answer, "close", None)
+        if close is not None:
+            close()
 
 
 def _decoded_path(environ: WSGIEnvironment) -> str:
