@@ -49,6 +49,17 @@ class Stranger:
         for line in self._process.stdout:
             yield json.loads(line)
 
+    def lives_until(self, end: Callable[[], object]) -> None:
+        """Expect the rest of the story: the API opens, also after a refresh; then `end`, and neither works any more."""
+        assert self.until("api") == 200
+        assert self.until("refreshed")
+        assert self.until("api") == 200
+        self.until("waiting")
+        end()
+        self.tell("signed out")
+        assert self.until("refused") == "invalid_grant"
+        assert self.until("api") == 401
+
     def tell(self, answer: object) -> None:
         """Answer the program."""
         assert self._process.stdin is not None

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from portero.core.consent import Consent
 from portero.core.digests import sha256_of
-from portero.core.transitions import AuditKey, ClientKey, SubjectKey
-from portero.core.types import ClientId, Secret
+from portero.core.sessions.records import DeviceSession, EndReason
+from portero.core.transitions import AuditKey, ClientKey, ConsentKey, SessionKey, SubjectKey
+from portero.core.types import ClientId, NumericDate, Secret, Sid, Subject
 from tests.authorization_server.api.conftest import ACCOUNT_PAGE, BRUNO, Api, sid_of
-from tests.authorization_server.back_channel import ANA, AUDIENCE, ISSUER, ORIGIN
+from tests.authorization_server.back_channel import ANA, AUDIENCE, GUARD, ISSUER, ORIGIN
 
 
 def test_a_session_is_listed_with_what_a_person_recognizes_it_by(api: Api) -> None:
@@ -205,3 +207,37 @@ def test_a_registered_origin_may_read_answers_and_refusals(api: Api) -> None:
     assert refused.header("access-control-allow-origin") == ORIGIN
     assert "WWW-Authenticate" in (refused.header("access-control-expose-headers") or "")
     assert stranger.header("access-control-allow-origin") is None
+
+
+def agreement(api: Api, *, subject: str = "ana") -> Consent:
+    consent = Consent(Subject(subject), GUARD.client_id, ("openid", "orders:read"), (), api.server.now())
+    api.server.put(ConsentKey(consent.subject, consent.client_id), consent)
+    return consent
+
+
+def test_what_was_allowed_is_listed_and_taken_back(api: Api) -> None:
+    """With it ends what the application has; a second time there is none."""
+    agreement(api)
+    token = api.signed_in()
+    now, end = api.server.now(), NumericDate(api.server.now() + 900)
+    theirs = DeviceSession(Sid("theirs"), None, ANA.subject, GUARD.client_id, "x", "", now, now, now, end, end)
+    api.server.put(SessionKey(theirs.sid), theirs)
+    (listed,) = api.ask("GET", "/api/account/consents", token=token).json["consents"]
+    path = f"/api/account/consents/{GUARD.client_id}"
+
+    assert (listed["client_id"], listed["scope"]) == (GUARD.client_id, ["openid", "orders:read"])
+    assert [api.ask("DELETE", path, token=token).status for _ in range(2)] == [204, 404]
+    assert api.ask("GET", "/api/account/consents", token=token).json == {"consents": []}
+    ended = api.server.run(api.server.store.read(SessionKey(theirs.sid))).session
+    assert ended.end_reason is EndReason.CONSENT_WITHDRAWN
+    assert api.works(token)
+
+
+def test_another_persons_agreement_does_not_exist(api: Api) -> None:
+    """Neither to see nor to take back."""
+    consent = agreement(api, subject="bruno")
+    token = api.signed_in()
+
+    assert api.ask("GET", "/api/account/consents", token=token).json == {"consents": []}
+    assert api.ask("DELETE", f"/api/account/consents/{GUARD.client_id}", token=token).status == 404
+    assert api.server.run(api.server.store.read(ConsentKey(consent.subject, consent.client_id))) == consent

@@ -152,3 +152,16 @@ def test_the_operators_token_is_for_this_server(api: Api) -> None:
 
     assert api.ask("GET", "/api/operator/users", token=api.operator(elsewhere)).status == 401
     assert api.ask("GET", "/api/operator/users", token=api.operator(CONSOLE)).status == 200
+
+
+def test_keys_are_rotated_and_the_trail_says_who(api: Api) -> None:
+    """A new key is published beside the one that signs; tokens of before go on working."""
+    token = api.operator()
+    before = got(api, "/keys", token)["keys"]
+    seen = api.ask("POST", "/api/operator/keys/rotate", token=token)
+    (event,) = api.server.run(api.server.store.read(AuditKey(limit=1)))
+
+    assert (len(before), len(seen.json["keys"])) == (1, 2)
+    assert [key["status"] for key in seen.json["keys"]] == ["signing", "published"]
+    assert (event.name.value, event.fields["by"]) == ("key_rotated", CONSOLE.client_id)
+    assert got(api, "/keys", token) == seen.json
