@@ -150,6 +150,33 @@ def test_close_leaves_no_thread_and_no_listener_and_keeps_what_is_stored(world: 
 
 
 @pytest.mark.behaviour(60)
+def test_a_program_that_ends_during_a_refresh_leaves_a_session_for_the_next(world: World, tmp_path: Path) -> None:
+    """Closing is no sign-out: what lands then is not revoked, and the same attempt brings it again."""
+    path = tmp_path / "tokens.json"
+    session = world.session(store=FileStore(path))
+    fault = Fault(commit=True, hold=threading.Event())
+    world.faults.append(fault)
+
+    def refresh() -> None:
+        with pytest.raises(SignInRequired, match="disposed"):
+            session.refresh()
+
+    refreshing = threading.Thread(target=refresh)
+    refreshing.start()
+    assert fault.arrived.wait(30)
+    session.close()
+    refreshing.join(30)
+    assert fault.hold is not None
+    fault.hold.set()
+    for thread in threading.enumerate():
+        if thread.name == "portero-refresh":
+            thread.join(30)
+
+    world.session(store=FileStore(path), sign_in=False).refresh()
+    assert [post.form["path"] for post in world.posts] == ["/token", "/token"]
+
+
+@pytest.mark.behaviour(60)
 def test_close_frees_whoever_waits(world: World) -> None:
     """A program that ends does not hang on a server that hangs."""
     session = world.session()

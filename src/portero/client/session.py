@@ -210,18 +210,18 @@ class Session:
         if era.over.is_set():
             core.drop(grant.refresh_token)
             raise SignInRequired(era.reason)
-        with core.lock:
-            before = core.tokens
-            if before is not None:
-                core.end(Cause.SIGN_OUT, "signs in anew", wipe=False)
-                core.transition(Cause.SIGN_IN, "callback")
-            try:
+        try:
+            with core.lock:
+                before = core.tokens
+                if before is not None:
+                    core.end(Cause.SIGN_OUT, "signs in anew", wipe=False)
+                    core.transition(Cause.SIGN_IN, "callback")
                 core.keep(grant, login=core.random_text(), sent_at=sent_at, key=key)
-            except StoreUnavailable:
-                core.revoke(grant.refresh_token)
-                raise
-            core.transition(Cause.CODE_EXCHANGED, "callback")
-            self._refresher.forget_failures()
+                core.transition(Cause.CODE_EXCHANGED, "callback")
+                self._refresher.forget_failures()
+        except StoreUnavailable:
+            core.revoke(grant.refresh_token)
+            raise
         core.revoke(None if before is None else before.refresh_token)
 
 

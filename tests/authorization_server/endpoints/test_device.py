@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from portero.core.digests import sha256_of
 from portero.core.grants.device_code import agree, refuse
-from portero.core.oauth.device import make_user_code, place_of, read_user_code, show_user_code
+from portero.core.oauth.device import DEVICE_REDIRECT, make_user_code, place_of, read_user_code, show_user_code
 from portero.core.sessions.records import BrowserSession
 from portero.core.transitions import BrowserKey, ClientKey, Decision, Delete, LoginKey, SessionKey
-from portero.core.types import ClientId, Digest, NumericDate, Sid
+from portero.core.types import ClientId, Digest, NumericDate, Secret, Sid
 from portero.testing.clock import SeededRandom
-from tests.authorization_server.back_channel import ANA, SPA, BackChannel, Seen, claims_of
+from tests.authorization_server.back_channel import ANA, POST_CLIENT, SECRET, SPA, BackChannel, Seen, claims_of
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 TV = replace(SPA, client_id=ClientId("tv"), grant_types=(GRANT, "refresh_token"), redirect_uris=())
@@ -169,17 +170,20 @@ def test_another_client_gets_nothing_and_spoils_nothing(home: BackChannel, agree
 
 
 def test_a_device_code_is_no_authorization_code_and_the_other_way_round(home: BackChannel) -> None:
-    """Each grant takes its own, also of a client that may use both."""
-    both = replace(TV, grant_types=(*TV.grant_types, "authorization_code"), redirect_uris=SPA.redirect_uris)
+    """Each grant takes its own, also of a confidential client that may use both and needs no PKCE."""
+    both = replace(POST_CLIENT, grant_types=(GRANT, "authorization_code"), require_pkce=False)
     home.put(ClientKey(both.client_id), both)
-    told = begin(home)
+    known = {"client_id": both.client_id, "client_secret": SECRET}
+    told = begin(home, **known)
     say_yes(home, told["user_code"])
-    for redirect_uri in ("urn:portero:device", SPA.redirect_uris[0]):
+    for redirect_uri in (DEVICE_REDIRECT, both.redirect_uris[0]):
         form = {"grant_type": "authorization_code", "code": told["device_code"], "redirect_uri": redirect_uri}
-        assert error_of(home.post("/token", {**form, "client_id": "tv"})) == (400, "invalid_grant")
+        assert error_of(home.post("/token", {**form, **known})) == (400, "invalid_grant")
+    assert poll(home, told["device_code"], **known).status == 200
 
-    assert error_of(poll(home, home.code(both))) == (400, "invalid_grant")
-    assert poll(home, told["device_code"]).status == 200
+    other = begin(home, **known)["device_code"]
+    home.code(both, code_digest=sha256_of(Secret(other)))
+    assert error_of(poll(home, other, **known)) == (400, "invalid_grant")
 
 
 @pytest.mark.parametrize("device_code", ["x", "A" * 91, "é", "A" * 90 + "="])
@@ -225,6 +229,7 @@ def test_codes_for_one_address_are_limited(home: BackChannel) -> None:
         begin(home)
     answer = home.post("/device_authorization", {"client_id": "tv", "scope": "openid"})
     assert (answer.status, answer.header("retry-after")) == (429, "1")
+    assert home.telemetry.events[-1].fields == {"limit": "device"}
 
     home.clock.advance(1)
     begin(home)

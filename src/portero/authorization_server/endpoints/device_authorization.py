@@ -13,6 +13,7 @@ from portero.authorization_server.endpoints.responses import Answer, sensitive_j
 from portero.authorization_server.limits import Levels, Limit, TooManyRequests
 from portero.core.digests import sha256_of
 from portero.core.errors import RequestError
+from portero.core.events import Event, EventName
 from portero.core.grants.grant import audience_of, check_registered_for
 from portero.core.limits import Rate
 from portero.core.oauth.device import (
@@ -28,7 +29,7 @@ from portero.core.oauth.metadata import DEVICE, Endpoints
 from portero.core.oauth.token import GrantType
 from portero.core.sessions.device_name import device_name
 from portero.core.transitions import Decision, LoginKey, LoginTransaction, Put
-from portero.core.types import Issuer, NumericDate
+from portero.core.types import ClientId, Issuer, NumericDate
 
 RATE = Rate(60, 60.0)
 """Codes for one address: each is a row until it expires, and makes a guess at any code a little likelier."""
@@ -58,7 +59,7 @@ class DeviceAuthorizationEndpoint:
             raise invalid_scope("the scope exceeds what this client may ask for")
         audience_of(asked.resource, allowed=client.audiences or (context.config.issuer,))
         proxies = context.config.trusted_proxies
-        self._take(source_of(request, trusted_proxies=proxies))
+        self._take(source_of(request, trusted_proxies=proxies), client.client_id, now=now)
         waiting = DeviceRequest(
             client_id=client.client_id,
             scope=asked.scope,
@@ -102,9 +103,12 @@ class DeviceAuthorizationEndpoint:
                 )
         raise RuntimeError("eight codes of eight letters were taken")
 
-    def _take(self, address: str) -> None:
+    def _take(self, address: str, client_id: ClientId, *, now: NumericDate) -> None:
         at = self._context.clock.monotonic()
         wait = self._asked.wait(address, at=at)
         if wait > 0:
+            fields = {"limit": Limit.DEVICE.value}
+            event = Event(EventName.TOKEN_LIMITED, now, client_id=client_id, fields=fields)
+            self._context.telemetry.record((event,))
             raise TooManyRequests(Limit.DEVICE, wait=wait)
         self._asked.spend(address, at=at)
