@@ -153,6 +153,9 @@ await walk(async () => {
     await page.waitForURL((url) => url.origin === issuer, { timeout: DEADLINE });
     await signIn(laptop, ana);
     must(new URL(page.url()).pathname === "/inventory", `came back to ${page.url()}`);
+    const reached = await page.locator("#reach .ms").allInnerTexts();
+    must(reached.length === 3 && reached.every((text) => /^\d+ ms$/.test(text)), `the page shows how fast it reached: ${reached}`);
+    await shot(laptop, "reached");
     // The page has left before the browser hands out the refusal's body: it is read off the diagram, which came along.
     const reason = (await page.innerText("#sequence")).match(/invalid_grant · \w+/)?.[0];
     must(reason === "invalid_grant · revoked", `the refusal said ${reason}`);

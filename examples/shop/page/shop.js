@@ -169,7 +169,9 @@ const events = {
   end: async () => {
     const sid = mine()?.sid;
     if (sid === undefined) return;
+    const [old, since] = [accessToken, performance.now()];
     await control("end", { sid });
+    await reach(old, since);
     arrow("server", "server", t("endedElsewhere"), "warn", [], "");
     await countDevices();
   },
@@ -244,9 +246,10 @@ async function readClock() {
 }
 
 async function signOut() {
-  const old = accessToken;
+  const [old, since] = [accessToken, performance.now()];
   signingOut = true;
   await portero.signOut();
+  await reach(old, since);
   learn(undefined);
   render();
   if (byCookie) {
@@ -260,6 +263,22 @@ async function signOut() {
   accessToken = undefined;
   showAnswer(0, t("signOut"), t("signedOutNote"));
   setTimeout(() => signIn(), 2500);
+}
+
+/** Send a token whose session has ended to all services until each refuses it; show how long that took. */
+async function reach(old, since) {
+  if (byCookie || old === undefined) return;
+  const found = await Promise.all(
+    services.map(async ([id]) => {
+      let status;
+      do {
+        status = (await plainFetch(url(id, `/${id}`), { headers: { Authorization: `Bearer ${old}` } }).catch(() => ({}))).status;
+      } while (status !== 401 && performance.now() - since < 5000);
+      return [id, status === 401 ? Math.round(performance.now() - since) : null];
+    }),
+  );
+  sessionStorage.setItem("shop.reach", JSON.stringify(found));
+  renderReach();
 }
 
 const signIn = () => portero.signIn({ returnTo: location.pathname });
@@ -332,6 +351,7 @@ function render() {
   $("token-none").textContent = t(byCookie ? "tokenOnServer" : "tokenNone");
   diagram.lanes = lanes();
   renderStory();
+  renderReach();
   renderToken();
 }
 
@@ -346,6 +366,22 @@ function renderStory() {
     }),
   );
   $("story-count").textContent = `${seen.size} / 12`;
+}
+
+function renderReach() {
+  const found = JSON.parse(sessionStorage.getItem("shop.reach") ?? "[]");
+  const longest = Math.max(1, ...found.map(([, ms]) => ms ?? 0));
+  $("reach-card").hidden = byCookie;
+  $("reach-note").textContent = t(found.length === 0 ? "reachNone" : "reachNote");
+  $("reach").replaceChildren(
+    ...found.map(([id, ms]) => {
+      const item = document.createElement("li");
+      const parts = [["name", id], ["bar-of", ""], ["ms", ms === null ? "–" : `${ms} ms`]];
+      item.append(...parts.map(([name, text]) => Object.assign(document.createElement("span"), { className: name, textContent: text })));
+      item.children[1].style.width = `${(100 * (ms ?? 0)) / longest}%`;
+      return item;
+    }),
+  );
 }
 
 function renderToken() {
