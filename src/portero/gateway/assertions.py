@@ -23,7 +23,7 @@ from portero.core.tokens.assertion import ASSERTION_TYP, LONGEST_LIFE, assertion
 from portero.core.types import Secret
 
 _SETTING = "gateway.keys_file"
-_ENTRIES = 20_000
+_ENTRIES = 60_000
 _RENEW_BEFORE = 30
 """Seconds before its end from which an assertion is made anew, so that a service has time to use it."""
 

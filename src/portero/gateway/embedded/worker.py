@@ -161,11 +161,11 @@ class Worker:
         await asyncio.sleep(0)
         for task in (*self._tasks, *self._health):
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._health, return_exceptions=True)
-        for side in self.state.services.values():
-            for origin in side.cluster.origins:
-                for connection in tuple(origin.idle):
-                    connection.transport.abort()
+        ending = (*self._tasks, *self._health)
+        if ending:
+            # Bounded: nothing that runs beside the requests may hold a stop up.
+            await asyncio.wait(ending, timeout=2.0)
+        self._let_go(self.state, keep=None)
         await self.state.guards.aclose()
         if self._log is not None:
             self._log.close()
@@ -266,6 +266,15 @@ class Worker:
         # What is being decided by the old one has ended by then.
         await asyncio.sleep(LOOK_EVERY)
         await before.guards.aclose(but=state.guards)
+        self._let_go(before, keep=state)
+
+    def _let_go(self, state: State, *, keep: State | None) -> None:
+        """Close the kept connections of a manifest that is over; those it shares with another one stay."""
+        kept = set() if keep is None else {id(side.cluster) for side in keep.services.values()}
+        for side in state.services.values():
+            for origin in side.cluster.origins if id(side.cluster) not in kept else ():
+                for connection in tuple(origin.idle):
+                    connection.drop()
 
     def _ask_for_health(self) -> None:
         for task in self._health:
