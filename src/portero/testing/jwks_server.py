@@ -128,6 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One request; HTTP/1.0, so that closing is the end of every answer."""
 
     owner: JwksServer
+    disable_nagle_algorithm = True  # an event of the feed is small, and is not to wait for the one before it
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         return

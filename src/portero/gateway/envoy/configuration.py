@@ -56,8 +56,8 @@ def bootstrap(gateway: Gateway, places: Places) -> Json:
         "node": {"id": "portero-gateway", "cluster": "portero-gateway"},
         "admin": {"address": {"pipe": {"path": str(places.admin_socket), "mode": 0o600}}},
         "dynamic_resources": {
-            "lds_config": file_source(f"{folder}/lds.json", folder),
-            "cds_config": file_source(f"{folder}/cds.json", folder),
+            "lds_config": file_source(folder, "lds.json"),
+            "cds_config": file_source(folder, "cds.json"),
         },
         "overload_manager": {
             "resource_monitors": [

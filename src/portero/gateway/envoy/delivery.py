@@ -21,9 +21,12 @@ class Delivery:
             digest = sha256(content).digest()
             if self._written.get(name) == digest:
                 continue
+            folder = self.folder / name
+            folder.mkdir(mode=0o700, exist_ok=True)
+            # Not written in the folder itself, whose every event makes Envoy read.
             unfinished = self.folder / f".{name}.new"
             unfinished.write_bytes(content)
-            unfinished.replace(self.folder / name)
+            unfinished.replace(folder / name)
             self._written[name] = digest
             changed.append(name)
         return changed

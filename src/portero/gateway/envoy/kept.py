@@ -46,14 +46,15 @@ class KeptRevocations:
         self._deliver("recent", self._recent)
 
     def add(self, revocations: Iterable[Revocation]) -> None:
-        """Write what came since."""
-        before = sum(map(len, self._recent.values()))
+        """Take in what came; `write` delivers it."""
         for revocation in revocations:
             named = self._recent.get(revocation.kind)
             if named is not None and revocation.value not in self._base[revocation.kind]:
                 named.add(revocation.value)
-        if sum(map(len, self._recent.values())) > before:
-            self._deliver("recent", self._recent)
+
+    def write(self) -> None:
+        """Write what came since the base."""
+        self._deliver("recent", self._recent)
 
     async def tidy(self) -> None:
         """Move what is recent into the base, where it has become much. Nothing leaves `recent` before Envoy has it."""

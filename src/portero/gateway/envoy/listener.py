@@ -102,7 +102,7 @@ def _manager(manifest: Manifest, gateway: Gateway, delivered: Path, access_log: 
         "codec_type": "AUTO",
         "rds": {
             "route_config_name": ROUTES_NAME,
-            "config_source": file_source(f"{delivered}/rds.json", str(delivered)),
+            "config_source": file_source(str(delivered), "rds.json"),
         },
         "http_filters": _filters(manifest, gateway, delivered, authorize_seconds),
         "early_header_mutation_extensions": [_strip()],
@@ -164,14 +164,12 @@ def _filters(manifest: Manifest, gateway: Gateway, delivered: Path, authorize_se
     script = files("portero.gateway.envoy").joinpath("normalize.lua").read_text(encoding="utf-8")
     filters += [
         _filter(NORMALIZE, lua, {"source_codes": {NORMALIZE: {"inline_string": script}}}),
-        _delivered(JWT, jwt, f"{delivered}/keys.json", delivered),
+        _delivered(JWT, jwt, "keys.json", delivered),
     ]
     for place in range(len(manifest.issuers)):
         for generation in revoked.GENERATIONS:
             name = revoked.filter_name(place, generation)
-            filters.append(
-                _delivered(name, "envoy.extensions.filters.http.rbac.v3.RBAC", f"{delivered}/{name}.json", delivered)
-            )
+            filters.append(_delivered(name, "envoy.extensions.filters.http.rbac.v3.RBAC", f"{name}.json", delivered))
     filters.append({"name": RULES, "typed_config": rules.deny_all()})
     names = sorted({service.cookie.header for service in manifest.services.values() if service.cookie})
     unknown = {
@@ -209,11 +207,11 @@ def _filter(name: str, kind: str, members: Json | None = None) -> Json:
     return {"name": name, "typed_config": typed(kind, members)}
 
 
-def _delivered(name: str, kind: str, path: str, folder: Path) -> Json:
+def _delivered(name: str, kind: str, file: str, delivered: Path) -> Json:
     return {
         "name": name,
         "config_discovery": {
-            "config_source": file_source(path, str(folder)),
+            "config_source": file_source(str(delivered), file),
             "type_urls": [f"type.googleapis.com/{kind}"],
         },
     }

@@ -31,10 +31,14 @@ def seconds(value: float) -> str:
     return f"{value:.3f}s" if value != int(value) else f"{int(value)}s"
 
 
-def file_source(path: str, folder: str) -> Json:
-    """Configuration delivered by a file that is replaced by renaming."""
+def file_source(delivered: str, name: str) -> Json:
+    """Configuration delivered by a file that is replaced by renaming.
+
+    Each has a folder of its own: Envoy reads every file of a watched folder again when one of them changes.
+    """
+    folder = f"{delivered}/{name}"
     return {
-        "path_config_source": {"path": path, "watched_directory": {"path": folder}},
+        "path_config_source": {"path": f"{folder}/{name}", "watched_directory": {"path": folder}},
         "resource_api_version": "V3",
         "initial_fetch_timeout": "0s",
     }

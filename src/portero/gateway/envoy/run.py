@@ -7,6 +7,7 @@ delivered in files, each replaced whole: a broken manifest changes nothing that 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import shutil
 import signal
@@ -40,6 +41,10 @@ from portero.resource_server.issuers import FeedStart
 _log = logging.getLogger("portero.gateway")
 _LOOK_EVERY = 1.0
 """Seconds between looks at the manifest."""
+_GATHER = 0.002
+"""Seconds for which revocations are gathered before they are written."""
+_TIDY_EVERY = 25
+"""Ticks between looks at whether the large file is to be written anew."""
 _TICK = 0.02
 """Seconds between looks at keys and readiness."""
 
@@ -181,6 +186,7 @@ class _Supervisor:
         self._state = _State(_read(options.manifest_file), options, instead_of=None)
         self._kept: list[KeptRevocations] = []
         self._ready = False
+        self._writing = False
         self._stopping = False
         self._problem = ""
         self._marks: tuple[object, ...] = ()
@@ -264,15 +270,24 @@ class _Supervisor:
         for place, issuer in enumerate(self._state.manifest.issuers.values()):
             if place < len(self._kept):
                 self._kept[place].add([one for one in revocations if one.iss == issuer.issuer])
+        if not self._writing:
+            # A crowd that signs out together is one file.
+            self._writing = True
+            asyncio.get_running_loop().call_later(_GATHER, self._write_recent)
         if any(one.kind is RevokedKind.KEY for one in revocations):
             # A key was taken back: what signs instead may be new.
             for issuer in self._state.manifest.issuers.values():
                 self._state.guards.host.trust(issuer.issuer).on_refresh_claimed()
             self._look_at_keys()
 
+    def _write_recent(self) -> None:
+        self._writing = False
+        for kept in self._kept:
+            kept.write()
+
     async def _follow(self) -> None:
         """Become ready, then follow the keys."""
-        while True:
+        for tick in itertools.count():
             await asyncio.sleep(_TICK)
             if not self._ready:
                 if self._state.problems():
@@ -281,8 +296,9 @@ class _Supervisor:
                 self._look_at_keys()
                 self._ready = True
             self._look_at_keys()
-            for kept in self._kept:
-                await kept.tidy()
+            if tick % _TIDY_EVERY == 0:
+                for kept in self._kept:
+                    await kept.tidy()
 
     def _write_revocations(self) -> None:
         self._kept = []
