@@ -39,6 +39,11 @@ class KeptRevocations:
         self._loading: tuple[Names, int] | None = None
         """A base that was written and that Envoy may not have loaded, and how often it had loaded one before."""
 
+    @property
+    def recent(self) -> int:
+        """How many are not in the base."""
+        return sum(map(len, self._recent.values()))
+
     def write_all(self) -> None:
         """Write both files, for an Envoy that is not running yet."""
         self._base, self._recent, self._loading = self._known(), _none(), None
@@ -68,7 +73,7 @@ class KeptRevocations:
             return
         size = sum(map(len, self._base.values()))
         known = 0 if self._revoked is None else len(self._revoked)
-        if sum(map(len, self._recent.values())) > max(_MOST_RECENT, size // 20) or size > 2 * known + 1024:
+        if self.recent > max(_MOST_RECENT, size // 20) or size > 2 * known + 1024:
             before = await self._reloads(name)
             base = self._known()
             if self._deliver("base", base):

@@ -43,6 +43,8 @@ _LOOK_EVERY = 1.0
 """Seconds between looks at the manifest."""
 _GATHER = 0.002
 """Seconds for which revocations are gathered before they are written."""
+_ENTRIES_A_SECOND = 100_000
+"""How many recent ones Envoy and this process can be asked to take in, over and over."""
 _TIDY_EVERY = 25
 """Ticks between looks at whether the large file is to be written anew."""
 _TICK = 0.02
@@ -271,9 +273,10 @@ class _Supervisor:
             if place < len(self._kept):
                 self._kept[place].add([one for one in revocations if one.iss == issuer.issuer])
         if not self._writing:
-            # A crowd that signs out together is one file.
+            # A crowd that signs out together is one file; the larger it is, the rarer it is written.
             self._writing = True
-            asyncio.get_running_loop().call_later(_GATHER, self._write_recent)
+            recent = sum(kept.recent for kept in self._kept)
+            asyncio.get_running_loop().call_later(_GATHER + recent / _ENTRIES_A_SECOND, self._write_recent)
         if any(one.kind is RevokedKind.KEY for one in revocations):
             # A key was taken back: what signs instead may be new.
             for issuer in self._state.manifest.issuers.values():
