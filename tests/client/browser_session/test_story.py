@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from portero.client.browser_session import Sessions
+from portero.client.browser_session import SealedSessions, Sessions
 from portero.client.browser_session.cookies import Cookies
-from tests.client.browser_session.world import HEADERS, World
+from tests.client.browser_session.world import HEADERS, SESSION_SECRET, World
 
 
 @pytest.fixture
@@ -179,3 +179,21 @@ async def calls(world: World, cookies: dict[str, str], count: int) -> list[int]:
 def name_of(world: World) -> str:
     """Name of the session's cookie."""
     return Cookies.of(origin=world.origin, client_id="shop-web").session
+
+
+@pytest.mark.behaviour(55)
+def test_who_loses_a_race_takes_no_cookie_away() -> None:
+    """A machine with an old sealed cookie is told `superseded`: it answers 401, and leaves the winner's cookie alone."""
+    sealed = SealedSessions(secrets=[SESSION_SECRET])
+    with World(sessions=sealed) as world, world.browser() as browser:
+        browser.sign_in()
+        old = f"{name_of(world)}={browser.cookie()}"
+        for _ in range(2):
+            world.pass_minutes(6)
+            assert browser.get("/api/orders").status_code == 200
+        sealed._recent.clear()  # another machine, which saw none of this
+
+        lost = httpx2.get(world.origin + "/session", headers={**HEADERS, "Cookie": old})
+        assert lost.status_code == 401
+        assert "set-cookie" not in lost.headers
+        assert browser.get("/api/orders").status_code == 200
