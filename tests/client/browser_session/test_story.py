@@ -183,7 +183,7 @@ def name_of(world: World) -> str:
 
 @pytest.mark.behaviour(55)
 def test_who_loses_a_race_takes_no_cookie_away() -> None:
-    """A machine with an old sealed cookie is told `superseded`: it answers 401, and leaves the winner's cookie alone."""
+    """A machine with an old sealed cookie is told `superseded`: 401, and the cookie of the winner stays."""
     sealed = SealedSessions(secrets=[SESSION_SECRET])
     with World(sessions=sealed) as world, world.browser() as browser:
         browser.sign_in()
