@@ -1,5 +1,5 @@
 # The names CI and people call. Each target installs what it needs by itself; the second run starts in seconds.
-#   make demo [CHECK=1] [LAYOUT=middleware|gateway|hybrid] [ENGINE=…] [STORE=memory|local|cookie] [LOGIN=password|afip]
+#   make demo [CHECK=1] [LAYOUT=middleware|gateway|hybrid] [ENGINE=…] [STORE=memory|local|cookie] [LOGIN=password|afip|oidc]
 #                                             the whole story in a browser, or checked headlessly
 #   make test · make check                    everything that must hold · types, style, floors
 #   make bench [NAME=…] · make soak · make fuzz [DURATION=600]

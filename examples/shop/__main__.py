@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYOUTS = ("middleware", "gateway", "hybrid")
 ENGINES = tuple(KNOWN_ENGINES)
 STORES = ("memory", "local", "cookie")
-LOGINS = ("password", "afip")
+LOGINS = ("password", "afip", "oidc")
 PORTS = (9000, 8101, 8102, 8103, 8080, 8000, 9100, 9400)
 READY_WITHIN = 30.0
 
@@ -113,6 +113,7 @@ def announce(shop: Settings) -> None:
         "",
         f"  the shop (open this)   {shop.page}",
         *([f"  AFIP (the emulator)    {shop.vouching}      Ingresar con Clave Fiscal"] if shop.login == "afip" else []),
+        *([f"  Acme (another OpenID)  {shop.vouching}"] if shop.login == "oidc" else []),
         f"  authorization server   {shop.issuer}      devices: {shop.issuer}/account",
         *([f"  gateway                {shop.gateway}"] if shop.has_gateway else []),
         f"  orders (FastAPI)       {shop.orders}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from dataclasses import replace
 
 from examples.shop.settings import (
@@ -12,6 +13,7 @@ from examples.shop.settings import (
     CLIENT_ID,
     FEED_CLIENT_ID,
     INVENTORY,
+    LOGIN_CLIENT_ID,
     ORDERS,
     PEOPLE,
     SHIPPING,
@@ -40,6 +42,9 @@ from portero.testing.shared_clock import SharedClock
 SCOPES = ("openid", "profile", "orders:read", "orders:write", "inventory:read", "shipping:read")
 
 
+LOGIN_SECRET = "SHOP_LOGIN_SECRET"
+
+
 def write_config(shop: Settings) -> None:
     """The settings as an operator would write them."""
     lines = {
@@ -57,8 +62,17 @@ def write_config(shop: Settings) -> None:
 
 def ways_to_sign_in(shop: Settings) -> str:
     """The password, and who else vouches."""
-    if shop.login != "afip":
+    if shop.login == "password":
         return ""
+    if shop.login == "oidc":
+        return f"""
+[sign_in.password]
+[sign_in.openid.acme]
+issuer = "{shop.vouching}"
+label = "Acme"
+client_id = "{LOGIN_CLIENT_ID}"
+client_secret_env = "{LOGIN_SECRET}"
+"""
     return f"""
 [sign_in.password]
 [sign_in.clave_fiscal]
@@ -71,8 +85,8 @@ algorithm = "RS1"
 """
 
 
-async def seed(context: Context, shop: Settings) -> None:
-    """Two people, the page by itself and by cookie, and the client with which the services follow the feed."""
+async def register_people(context: Context) -> None:
+    """The demo's people, with their passwords."""
     now = context.now()
     for person in PEOPLE:
         user = User(
@@ -88,6 +102,12 @@ async def seed(context: Context, shop: Settings) -> None:
         await context.store.transition(
             UsernameKey(person.username), lambda aggregate, user=user: register_user(aggregate, user=user), now=now
         )
+
+
+async def seed(context: Context, shop: Settings) -> None:
+    """Two people, the page by itself and by cookie, and the client with which the services follow the feed."""
+    now = context.now()
+    await register_people(context)
     page = Client(
         client_id=ClientId(CLIENT_ID),
         client_name="The shop",
@@ -146,6 +166,7 @@ async def main() -> None:
     configure_logging()
     # Each refresh too: the check reads them there, where no page can see them.
     logging.getLogger(LOGGER).setLevel(logging.DEBUG)
+    os.environ[LOGIN_SECRET] = shop.session_secret
     config = load_config(shop.config_file, environ={})
     await serve(
         config,

@@ -82,6 +82,13 @@ export async function signIn(one, person) {
     await one.page.click("button[type=submit]");
     await one.page.waitForURL((url) => url.origin === issuer && url.pathname.endsWith("/choose"), { timeout: DEADLINE });
     await one.page.check("#acting-1");
+  } else if (shop.login === "oidc") {
+    // Acme may know the person still: then it sends them back at once.
+    await one.page.click("a[href*='/sign-in/openid/acme/start']");
+    await one.page.waitForURL((url) => url.origin === page_origin || (url.port === String(shop.login_port) && url.pathname === "/sign-in"), { timeout: DEADLINE });
+    if (new URL(one.page.url()).origin === page_origin) return ready(one);
+    await one.page.fill("input[name=username]", person.username);
+    await one.page.fill("input[name=password]", person.password);
   } else {
     await one.page.fill("input[name=username]", person.username);
     await one.page.fill("input[name=password]", person.password);

@@ -14,6 +14,7 @@ SHIPPING = "https://shop.example/shipping"
 
 CLIENT_ID = "shop-page"
 AFIP_SERVICE = "tienda"
+LOGIN_CLIENT_ID = "portero-demo"
 FEED_CLIENT_ID = "shop-services"
 WEB_CLIENT_ID = "shop-web"
 

@@ -50,6 +50,54 @@ def discover(issuer: Issuer) -> Conversation[IssuerMetadata]:
     return IssuerMetadata(issuer, jwks_uri, _endpoint(document, "token_endpoint", issuer=issuer))
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderMetadata:
+    """The endpoints a relying party needs (OpenID Connect Discovery §3)."""
+
+    issuer: Issuer
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str | None
+    end_session_endpoint: str | None
+    announces_iss: bool
+    """Its authorization answers carry `iss` (RFC 9207 §3)."""
+
+
+def discover_provider(issuer: Issuer) -> Conversation[ProviderMetadata]:
+    """Ask an OpenID provider for its metadata (OpenID Connect Discovery §4).
+
+    Raises:
+        Unavailable: no document, one that is not this issuer's, or one without what a code flow needs.
+    """
+    answer = yield FetchRequest(f"{checked_url(issuer).rstrip('/')}/.well-known/openid-configuration")
+    document = _document(answer, about=issuer)
+    if document.get("issuer") != issuer:
+        raise Unavailable(f"the metadata at {issuer} names another issuer")
+    endpoints = {
+        name: _endpoint(document, name, issuer=issuer)
+        for name in (
+            "authorization_endpoint",
+            "token_endpoint",
+            "jwks_uri",
+            "userinfo_endpoint",
+            "end_session_endpoint",
+        )
+    }
+    authorization, token, jwks_uri = (endpoints[n] for n in ("authorization_endpoint", "token_endpoint", "jwks_uri"))
+    if authorization is None or token is None or jwks_uri is None:
+        raise Unavailable(f"the metadata of {issuer} lacks authorization_endpoint, token_endpoint or jwks_uri")
+    return ProviderMetadata(
+        issuer=issuer,
+        authorization_endpoint=authorization,
+        token_endpoint=token,
+        jwks_uri=jwks_uri,
+        userinfo_endpoint=endpoints["userinfo_endpoint"],
+        end_session_endpoint=endpoints["end_session_endpoint"],
+        announces_iss=document.get("authorization_response_iss_parameter_supported") is True,
+    )
+
+
 def _document(answer: Fetched, *, about: Issuer) -> dict[str, Any]:
     if answer.status != 200:
         raise Unavailable(f"{about} answers {answer.status} to discovery")

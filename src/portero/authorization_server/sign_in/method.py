@@ -34,6 +34,8 @@ class Attempt:
     """Whom the application or the browser's own sign-in suggests; may be empty."""
     acr_values: tuple[str, ...] = ()
     """Classes of sign-in that the application asks for."""
+    fresh: bool = False
+    """The application asks that the person proves themselves anew."""
 
 
 @dataclass(frozen=True, slots=True)

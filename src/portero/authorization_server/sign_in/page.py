@@ -270,10 +270,13 @@ def _step_path(site: Site, transaction: Transaction, method: Method, door: Door)
 
 def _attempt(transaction: Transaction, method: Method, *, username: str) -> Attempt:
     pending = transaction.pending
-    acr_values: tuple[str, ...] = ()
-    if isinstance(pending, PendingAuthorization):
-        acr_values = pending.request.essential_acr or pending.request.acr_values
-    return Attempt(transaction.handle, transaction.kept.get(method.name), username, acr_values)
+    kept = transaction.kept.get(method.name)
+    if not isinstance(pending, PendingAuthorization):
+        return Attempt(transaction.handle, kept, username)
+    request = pending.request
+    acr_values = request.essential_acr or request.acr_values
+    fresh = Prompt.LOGIN in request.prompt or request.max_age is not None
+    return Attempt(transaction.handle, kept, username, acr_values, fresh)
 
 
 def _targets(transaction: Transaction, client: Client | None) -> tuple[str, ...]:

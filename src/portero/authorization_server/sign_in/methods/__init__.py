@@ -15,7 +15,7 @@ from portero.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from portero.authorization_server.sign_in.method import Method
 
-METHODS = ("password", "clave_fiscal")
+METHODS = ("password", "clave_fiscal", "openid")
 DEFAULT: Mapping[str, Mapping[str, Any]] = {"password": {}}
 
 
