@@ -1,0 +1,255 @@
+"""Signing in by another OpenID provider's word, and every lie it may tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from portero.authorization_server.config import Config
+from portero.authorization_server.sign_in.methods import open_methods
+from portero.core.errors import ConfigurationError
+from portero.core.transitions import LinkedKey, SubjectKey
+from portero.testing.clock import FakeClock
+from tests.authorization_server.browser.harness import ANA, ISSUER, Answer, Browser, Server
+from tests.authorization_server.browser.lying_provider import CLIENT_ID, SECRET, LyingProvider, basic
+
+
+@pytest.fixture
+def acme(monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingProvider]:
+    monkeypatch.setenv("ACME_SECRET", SECRET)
+    provider = LyingProvider(FakeClock().now)
+    yield provider
+    provider.close()
+
+
+@pytest.fixture
+def server(acme: LyingProvider) -> Server:
+    return Server(config=config(acme))
+
+
+def config(acme: LyingProvider, **changes: Any) -> Config:
+    table = {
+        "issuer": acme.issuer,
+        "client_id": CLIENT_ID,
+        "client_secret_env": "ACME_SECRET",
+        "algorithms": ["ES256"],
+        **changes,
+    }
+    return Config(issuer=ISSUER, sign_in={"password": {}, "openid": {"acme": table}})
+
+
+def leave(browser: Browser, acme: LyingProvider, **parameters: str) -> dict[str, str]:
+    """Begin a sign-in and leave for Acme. Returns the request that went there."""
+    page = browser.authorize(**parameters)
+    handle = page.form(username="")["login"]
+    away = browser.get(f"/sign-in/openid/acme/start?login={handle}")
+    assert away.location.startswith(f"{acme.issuer}/authorize?"), away.text
+    request = {name: values[0] for name, values in parse_qs(urlsplit(away.location).query).items()}
+    acme.nonce = request["nonce"]
+    return request
+
+
+def come_back(browser: Browser, request: dict[str, str], **changes: str | None) -> Answer:
+    """The provider's redirect, and the page of ours that goes on by itself."""
+    members = {"state": request["state"], "code": "c-1", **changes}
+    query = urlencode({name: value for name, value in members.items() if value is not None})
+    page = browser.get(f"{urlsplit(request['redirect_uri']).path}?{query}")
+    if page.status != 200:
+        return page
+    onward = page.text.partition('content="0;url=')[2].partition('"')[0].replace("&amp;", "&")
+    return browser.get(onward)
+
+
+def test_a_person_signs_in_with_another_provider(server: Server, acme: LyingProvider) -> None:
+    """PKCE, nonce and the client's own credential go there; the account is made from the link."""
+    browser = server.browser()
+    request = leave(browser, acme)
+    answer = come_back(browser, request)
+
+    assert "code" in answer.answer, answer.text
+    assert request["code_challenge_method"] == "S256"
+    assert len(acme.forms[0]["code_verifier"]) >= 43
+    assert acme.authorizations == [basic(CLIENT_ID, "a%3Asecret%2Fwith%2Bsigns")]
+    link = server.read(LinkedKey(acme.issuer, "ada-1"))
+    found = server.read(SubjectKey(link.subject))
+    assert (found.user.name, found.user.email) == ("Ada Lovelace", "ada@acme.example")
+    assert found.browsers[0].auth_time == int(acme.now()) - 30
+    assert found.browsers[0].acr == "urn:portero:openid:acme:unspecified"
+
+
+def test_nobody_becomes_somebody_by_an_address_or_a_name(server: Server, acme: LyingProvider) -> None:
+    """Another provider's "ana" with Ana's e-mail address is not our Ana."""
+    acme.claims = {"email": ANA.email, "email_verified": True, "preferred_username": ANA.username, "name": ANA.name}
+    browser = server.browser()
+    come_back(browser, leave(browser, acme))
+
+    assert server.read(LinkedKey(acme.issuer, "ada-1")).subject != ANA.subject
+    assert server.read(SubjectKey(ANA.subject)).browsers == ()
+
+
+def test_claims_are_taken_by_name_and_the_level_is_theirs(acme: LyingProvider) -> None:
+    """The preset of Autenticar: `nivel` becomes `acr` under a prefix of its own, and no other claim comes along."""
+    server = Server(config=config(acme, preset="autenticar"))
+    acme.claims = {"cuit": "20111111112", "nivel": 3, "roles": ["admin"], "acr": "urn:portero:password"}
+    browser = server.browser()
+    come_back(browser, leave(browser, acme))
+    session = server.read(SubjectKey(server.read(LinkedKey(acme.issuer, "ada-1")).subject)).browsers[0]
+
+    assert session.acr == "urn:portero:autenticar:nivel:3"
+    assert json.loads(session.vouched)["claims"] == {"cuit": "20111111112", "nivel": 3}
+
+
+def test_asking_anew_is_passed_on(server: Server, acme: LyingProvider) -> None:
+    """An application that wants a fresh sign-in is not served the provider's old one."""
+    assert leave(server.browser(), acme, prompt="login")["prompt"] == "login"
+    assert "prompt" not in leave(server.browser(), acme)
+
+
+def _set(**changes: Any) -> Callable[[LyingProvider], None]:
+    def change(acme: LyingProvider) -> None:
+        for name, value in changes.items():
+            setattr(acme, name, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("lie", "status"),
+    [
+        (_set(claims={"nonce": "another"}), 422),
+        (_set(claims={"aud": "another"}), 422),
+        (_set(claims={"aud": [CLIENT_ID, "other"]}), 422),
+        (_set(claims={"iss": "https://another.example"}), 422),
+        (_set(claims={"exp": 1}), 422),
+        (_set(claims={"iat": 10**11}), 422),
+        (_set(claims={"sub": ""}), 422),
+        (_set(claims={"at_hash": "AAAA"}), 422),
+        (_set(userinfo={"sub": "another"}), 422),
+        (_set(status={"/token": 400}), 422),
+        (_set(status={"/token": 503}), 503),
+        (_set(status={"/jwks": 500}), 503),
+        (_set(status={"/userinfo": 500}), 503),
+        (_set(metadata={"issuer": "https://another.example"}), 503),
+        (_set(metadata={"token_endpoint": "http://10.0.0.1/token"}), 503),
+        (_set(metadata={"authorization_response_iss_parameter_supported": True}), 422),
+    ],
+)  # fmt: skip
+def test_a_lie_leads_back_to_the_door(
+    server: Server, acme: LyingProvider, lie: Callable[[LyingProvider], None], status: int
+) -> None:
+    """A clear page and a way back; nothing is made; what is not reachable is never the person's fault."""
+    browser = server.browser()
+    request = leave(browser, acme)
+    lie(acme)
+    answer = come_back(browser, request)
+
+    assert answer.status == status
+    assert "/sign-in/openid/acme/start?login=" in answer.text
+    assert server.read(LinkedKey(acme.issuer, "ada-1")) is None
+    assert not [name for name in browser.cookies if name.endswith("_session")]
+
+
+def test_a_signature_of_another_key_is_none(server: Server, acme: LyingProvider) -> None:
+    """The key is one the provider publishes, whatever its name."""
+    browser = server.browser()
+    request = leave(browser, acme)
+    acme.signs_with = acme.stranger
+
+    assert come_back(browser, request).status == 422
+
+
+@pytest.mark.parametrize(
+    "changes", [{"iss": "https://another.example"}, {"code": None, "error": "access_denied"}, {"code": None}]
+)
+def test_an_answer_that_is_none_leads_back(server: Server, acme: LyingProvider, changes: dict[str, str | None]) -> None:
+    """Another provider's `iss` (RFC 9207), a refusal, or nothing; no code goes anywhere."""
+    browser = server.browser()
+    answer = come_back(browser, leave(browser, acme), **changes)
+
+    assert answer.status == 422
+    assert acme.forms == []
+
+
+def test_a_state_counts_in_the_browser_that_left(server: Server, acme: LyingProvider) -> None:
+    """Another browser, another state, an old one: none is redeemed."""
+    browser, thief = server.browser(), server.browser()
+    old = leave(browser, acme)
+    mine = leave(browser, acme)
+
+    assert come_back(thief, mine).status == 400
+    assert come_back(browser, {**mine, "state": mine["state"][:-1] + "_"}).status == 400
+    assert come_back(browser, {**mine, "state": mine["state"][:16]}).status == 400
+    assert acme.forms == []
+    acme.nonce = old["nonce"]
+    assert "code" in come_back(browser, old).answer
+    assert come_back(browser, old).status == 400
+
+
+def test_a_provider_that_is_gone_is_said_so(server: Server, acme: LyingProvider) -> None:
+    """The door says it, before anybody is sent anywhere."""
+    browser = server.browser()
+    handle = browser.authorize().form(username="")["login"]
+    acme.status["/.well-known/openid-configuration"] = 500
+    answer = browser.get(f"/sign-in/openid/acme/start?login={handle}")
+
+    assert answer.status == 503
+    assert "/sign-in/openid/acme/start?login=" in answer.text
+
+
+def _logged_out(server: Server, token: str) -> int:
+    return server.browser().post("/sign-in/openid/acme/backchannel-logout", {"logout_token": token}).status
+
+
+def test_signed_out_there_is_signed_out_here(server: Server, acme: LyingProvider) -> None:
+    """Back-channel logout ends the sessions of that sign-in, and no other person's or provider's."""
+    browser, other = server.browser(), server.browser()
+    come_back(browser, leave(browser, acme))
+    other.sign_in(other.authorize())
+    subject = server.read(LinkedKey(acme.issuer, "ada-1")).subject
+
+    assert _logged_out(server, acme.logout_token(sid="another")) == 200
+    assert len(server.read(SubjectKey(subject)).browsers) == 1
+    assert _logged_out(server, acme.logout_token()) == 200
+    assert server.read(SubjectKey(subject)).browsers == ()
+    assert len(server.read(SubjectKey(ANA.subject)).browsers) == 1
+
+
+def test_an_id_token_signs_nobody_out(server: Server, acme: LyingProvider) -> None:
+    """Nor does a stranger's, or one for another client; and what we cannot check is 503, not their mistake."""
+    browser = server.browser()
+    come_back(browser, leave(browser, acme))
+
+    assert _logged_out(server, acme.id_token()) == 400
+    assert _logged_out(server, acme.logout_token(aud="another")) == 400
+    assert _logged_out(server, "x") == 400
+    acme.status["/jwks"] = 500
+    assert _logged_out(server, acme.logout_token()) == 503
+    assert len(server.read(SubjectKey(server.read(LinkedKey(acme.issuer, "ada-1")).subject)).browsers) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"preset": "gogle"}, "preset"),
+        ({"issuer": "http://acme.example"}, "issuer"),
+        ({"issuer": None}, "issuer"),
+        ({"client_id": ""}, "client_id"),
+        ({"scopes": ["profile"]}, "scopes"),
+        ({"algorithms": ["none"]}, "algorithms"),
+        ({"algorithms": ["HS256"]}, "algorithms"),
+        ({"claims": {"sub": "x"}}, "claims.sub"),
+        ({"claims": {"roles": "x"}}, "claims.roles"),
+        ({"secret": "x"}, "secret"),
+    ],
+)
+def test_a_provider_that_is_set_wrong_stops_the_start(changes: dict[str, Any], setting: str) -> None:
+    """The setting is named."""
+    table = {"issuer": "https://acme.example", "client_id": "portero", **changes}
+    with pytest.raises(ConfigurationError) as refused:
+        open_methods({"openid": {"acme": table}})
+
+    assert refused.value.setting == f"sign_in.openid.acme.{setting}"
