@@ -47,6 +47,7 @@ def command(port: int, services: tuple[str, ...], folder: Path) -> None:
         uvicorn.Config(emulator_app(emulator), host="127.0.0.1", port=port, log_level="warning", access_log=False)
     )
     listener = server.config.bind_socket()
+    listener.listen()  # what is announced below can be called at once
     name = next(iter(emulator.services))
     url = f"http://localhost:{listener.getsockname()[1]}"
     click.echo(
