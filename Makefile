@@ -23,7 +23,7 @@ demo:
 test:
 	@tools/bootstrap test --browser
 	@$(MAKE) --no-print-directory static
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n auto --dist loadfile
 	@cd clients/browser && npm test --silent
 
 check:
