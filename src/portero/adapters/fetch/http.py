@@ -1,7 +1,7 @@
 """Fetches over HTTP with hard limits, sync and async, by httpx2.
 
-No redirect is followed, no proxy or netrc is taken from the environment, no compressed body
-is unpacked (a small answer could become a large one). Every failure is `Unavailable`: who
+No redirect is followed, no cookie kept, no proxy or netrc taken from the environment, no compressed
+body unpacked (a small answer could become a large one). Every failure is `Unavailable`: who
 asked decides what that means, and it never means that a caller's token is bad.
 """
 
@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,12 @@ T = TypeVar("T")
 
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "portero"}
 _CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=30.0)
+
+
+def no_cookies() -> CookieJar:
+    """A jar that takes none. A client keeps one jar for everybody: one caller's cookie would go with the next one's
+    request."""
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
 
 
 class TooSlow(Unavailable):
@@ -56,6 +63,7 @@ class Fetcher:
             timeout=self._limits.timeout,
             limits=_CONNECTIONS,
             headers=_HEADERS,
+            cookies=no_cookies(),
             transport=None if socket is None else httpx2.HTTPTransport(uds=str(socket), trust_env=False),
         )
 
@@ -132,6 +140,7 @@ class AsyncFetcher:
             timeout=self._limits.timeout,
             limits=_CONNECTIONS,
             headers=_HEADERS,
+            cookies=no_cookies(),
             transport=None if socket is None else httpx2.AsyncHTTPTransport(uds=str(socket), trust_env=False),
         )
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import httpx2
 
+from portero.adapters.fetch.http import no_cookies
 from portero.client.browser_session.exchange import Exchange, Gone, Headers
 from portero.client.browser_session.records import Session
 from portero.client.browser_session.refreshing import Refresher
@@ -64,6 +65,7 @@ class Upstreams:
         self._client = httpx2.AsyncClient(
             follow_redirects=False,
             trust_env=False,
+            cookies=no_cookies(),
             timeout=httpx2.Timeout(_CONNECT, read=None, write=None),
             limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100),
         )
