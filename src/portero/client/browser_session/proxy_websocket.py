@@ -22,10 +22,16 @@ async def pass_on_websocket(exchange: Exchange, target: Target, session: Session
     from websockets.asyncio.client import connect
     from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+    class NoRedirects(connect):
+        """As the proxy's other requests: what is on the list gets the token, and nothing that it points to."""
+
+        def process_redirect(self, exc: Exception) -> Exception | str:
+            return exc
+
     url = target.url.copy_with(scheme="wss" if target.base.scheme == "https" else "ws")
     await exchange.receive()  # websocket.connect
     try:
-        connection = await connect(
+        connection = await NoRedirects(
             str(url),
             additional_headers={"Authorization": f"Bearer {session.access_token.reveal()}"},
             subprotocols=exchange.scope.get("subprotocols") or None,
