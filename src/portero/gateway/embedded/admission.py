@@ -37,7 +37,7 @@ def by_hand(client: ClientConnection, plan: Plan, query: bytes) -> bytes:
             headers = client.header("access-control-request-headers") or ""
             preflight = service.guard.cors.preflight_headers(origin, requested_headers=headers)
             return client.own_answer(204, preflight, b"")
-    if plan.document is not None and plan.method != "OPTIONS":
+    if plan.document is not None:
         headers_of_document = (("content-type", "application/json"), ("cache-control", "max-age=300"))
         return client.own_answer(200, headers_of_document, plan.document())
     if plan.refusal is not None:

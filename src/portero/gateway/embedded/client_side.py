@@ -11,6 +11,7 @@ future or timer: deadlines are numbers that `Worker` looks at a few times a seco
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 HEAD, DECIDING, EXCHANGE, TUNNEL, LINGER, GONE = range(6)
 MOST_AHEAD: Final = 65_536
 """Bytes a client may send ahead of its turn before it is read no further."""
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 LINGER_FOR: Final = 2.0
 """Seconds an unread request is still taken in after its refusal, so that the client can read that."""
 
@@ -149,8 +151,8 @@ class ClientConnection(RequestReader):
     def _heads(self, data: bytes) -> None:
         while data:
             if data.startswith(b"\r\n"):
-                # RFC 9112 §2.2: an empty line before a request counts for nothing.
-                data = data[2:]
+                # RFC 9112 §2.2: an empty line before a request counts for nothing. Many are gone in one step.
+                data = data[cast("re.Match[bytes]", _EMPTY_LINES.match(data)).end() :]
                 continue
             data = self._one_head(data)
 

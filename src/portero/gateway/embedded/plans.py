@@ -123,8 +123,8 @@ class Plans:
             plan = Plan(method, service=None, match="", path=None)
             plan.refusal = Refusal(Case.BAD_REQUEST, error.description, detail="ambiguous path")
             return plan
-        if normal in self._documents and method in ("GET", "HEAD", "OPTIONS"):
-            side, document = self._documents[normal]
+        side, document = self._documents.get(normal, (None, None))
+        if document is not None and method in ("GET", "HEAD"):
             plan = Plan(method, service=side, match="", path=normal)
             plan.document = document
             return plan
@@ -134,7 +134,8 @@ class Plans:
             plan.refusal = rule
             return plan
         service = self._services.get(rule.service)
-        plan = Plan(method, service=service, match=rule.match or "", path=normal)
+        # A preflight of a service's document is answered as that service's.
+        plan = Plan(method, service=service or side, match=rule.match or "", path=normal)
         if service is None or rule.access is Free.DENIED:
             plan.refusal = NOT_NAMED
             return plan
