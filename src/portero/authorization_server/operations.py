@@ -97,4 +97,4 @@ class Operations:
 
     def _terms(self) -> tuple[NumericDate, Issuer, int]:
         config = self.context.config
-        return self.context.now(), Issuer(config.issuer), int(config.leeway.total_seconds())
+        return self.context.now(), Issuer(config.issuer), int(config.revocation_margin.total_seconds())
