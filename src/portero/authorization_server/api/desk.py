@@ -126,7 +126,7 @@ async def _operator(
     request: Request, desk: AtDesk, _: Annotated[str | None, Security(_OPERATOR, scopes=[OPERATOR])]
 ) -> Operator:
     token = await _token(request, desk, scope=OPERATOR)
-    if token.claims.get("sub") != token.client_id or "sid" in token.claims:
+    if not token.is_of_client_itself:
         # Granted by a person, it would make an operator of everybody who can sign in to that client.
         raise insufficient_scope("an operator's token is one of a client for itself (client_credentials)")
     return Operator(token.client_id)

@@ -53,6 +53,11 @@ class OwnAccessToken:
         aud = self.claims.get("aud")
         return frozenset(aud if isinstance(aud, list) else [aud])
 
+    @property
+    def is_of_client_itself(self) -> bool:
+        """Whether no person stands behind it (RFC 6749 §4.4): what it allows is allowed to the client alone."""
+        return self.claims.get("sub") == self.client_id and "sid" not in self.claims
+
 
 class TakenBack:
     """What the feed says, brought up to date by an incremental reading at each question."""

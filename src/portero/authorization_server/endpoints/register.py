@@ -42,8 +42,7 @@ class RegistrationEndpoint:
         """Register a client; the answer holds its secret, once."""
         token = await self._bearers.presented(request)
         config = self._context.config
-        own = token.claims.get("sub") == token.client_id and "sid" not in token.claims
-        if SCOPE not in token.scope or not own or config.issuer not in token.audience:
+        if SCOPE not in token.scope or not token.is_of_client_itself or config.issuer not in token.audience:
             raise insufficient_scope(f"an initial access token is one of a client for itself, with the scope {SCOPE}")
         try:
             members = parse_object(request.body)

@@ -248,6 +248,9 @@ class Signals:
         token = await self._bearers.presented(request)
         if self._issuer not in token.audience:
             raise invalid_token("the access token is for another audience")
+        if not token.is_of_client_itself:
+            # Granted by a person, it would tell everybody who can sign in to that client of everybody's sessions.
+            raise insufficient_scope("a receiver's token is one of a client for itself (client_credentials)")
         if scope not in token.scope and metadata.MANAGE not in token.scope:
             raise insufficient_scope(f"the scope {scope} is needed")
         return token

@@ -21,6 +21,9 @@ _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 # What carries an IPv4 address inside: the address it leads to is another than the one that is judged.
 _TRANSLATED: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
 
+# What was site-local is nobody's any more, and Python takes it for public.
+_SITE_LOCAL: Final = ipaddress.IPv6Network("fec0::/10")
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -58,6 +61,6 @@ def may_be_told(address: str, *, networks: Sequence[Network]) -> bool:
         found = found.ipv4_mapped
     if any(found.version == network.version and found in network for network in networks):
         return True
-    if isinstance(found, ipaddress.IPv6Address) and any(found in network for network in _TRANSLATED):
+    if isinstance(found, ipaddress.IPv6Address) and any(found in network for network in (*_TRANSLATED, _SITE_LOCAL)):
         return False
     return found.is_global and not found.is_multicast and not found.is_reserved
