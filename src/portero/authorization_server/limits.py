@@ -110,6 +110,13 @@ class Levels:
             level = rate.spend(level, at=at)
         young[key] = level
 
+    def give_back(self, key: Hashable) -> None:
+        """Take one back that was counted: for what counts before it is known to be harmless."""
+        for table in (self._young, self._old):
+            if self._rate is not None and key in table:
+                table[key] -= self._rate.interval
+                return
+
 
 class TokenLimits:
     """The limits of one token endpoint. For one event loop: not for several threads.

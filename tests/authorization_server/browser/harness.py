@@ -243,6 +243,12 @@ class Browser:
         return self.follow(self.get(authorize_url(**parameters)))
 
     def _send(self, method: str, url: str, body: bytes, *, send_cookies: bool, headers: Mapping[str, str]) -> Answer:
+        return asyncio.run(self.sent(method, url, body, send_cookies=send_cookies, headers=headers))
+
+    async def sent(
+        self, method: str, url: str, body: bytes, *, send_cookies: bool = True, headers: Mapping[str, str]
+    ) -> Answer:
+        """Send one request, for tests that have several under way."""
         parts = urlsplit(url)
         sent = {"host": "localhost:9000", **self.headers, **{k.replace("_", "-"): v for k, v in headers.items()}}
         if self.cookies and send_cookies:
@@ -269,7 +275,7 @@ class Browser:
         async def send(message: Any) -> None:
             messages.append(message)
 
-        asyncio.run(self.server.app(scope, receive, send))
+        await self.server.app(scope, receive, send)
         raw = [(key.decode(), value.decode("latin-1")) for key, value in messages[0]["headers"]]
         for key, value in raw:
             if key == "set-cookie":

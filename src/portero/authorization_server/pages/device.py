@@ -65,9 +65,16 @@ class DevicePage:
             response = self._ask(site, visit, present, typed=typed, problem="wait", wait=seconds, status=429)
             response.headers["retry-after"] = str(seconds)
             return response
-        request = None if code is None else await self._waiting(site, code)
+        # Counted before it is looked up, so that a hundred at once are a hundred.
+        self._count(site, visit, present)
+        wrong = False
+        try:
+            request = None if code is None else await self._waiting(site, code)
+            wrong = request is None
+        finally:
+            if not wrong:  # a right one, or our own failure
+                self._give_back(visit, present)
         if code is None or request is None:
-            self._count(site, visit, present)
             return self._ask(site, visit, present, typed=typed, problem="unknown", status=400)
         match visit.form.get("decision"):
             case None:
@@ -171,6 +178,10 @@ class DevicePage:
         at = site.context.clock.monotonic()
         for key in _counted(visit, present):
             self._wrong.spend(key, at=at)
+
+    def _give_back(self, visit: Visit, present: Present) -> None:
+        for key in _counted(visit, present):
+            self._wrong.give_back(key)
 
 
 def _counted(visit: Visit, present: Present) -> tuple[tuple[str, str], ...]:
