@@ -37,6 +37,8 @@ from portero.core.vouched import MAX_CLAIMS, Vouched
 NAME = "openid"
 MAX_HINT = 4096
 """Characters of an ID token that is kept for a sign-out there."""
+LEEWAY = 60
+"""Seconds by which a provider's clock may be behind ours where somebody has to sign in anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ async def _start(provider: Provider, site: Site, visit: Visit, attempt: Attempt,
         )
     except Unavailable as failure:
         return _unavailable(provider, failure, texts)
-    return Away(location, keep={"provider": provider.name, **asdict(departure)})
+    return Away(location, keep={"provider": provider.name, "left": site.context.now(), **asdict(departure)})
 
 
 async def _callback(provider: Provider, site: Site, visit: Visit, attempt: Attempt, texts: Texts) -> Outcome:
@@ -123,7 +125,7 @@ async def _finish(provider: Provider, site: Site, visit: Visit, attempt: Attempt
     state = visit.query.get("state") or ""
     if kept.pop("provider", None) != provider.name or not hmac.compare_digest(state.encode(), kept["state"].encode()):
         raise RequestError("sign_in_elsewhere", "this sign-in is not under way here", detail="another state")
-    code = visit.query.get("code")
+    code, left = visit.query.get("code"), kept.pop("left")
     try:
         if code is None:
             raise RequestError("access_denied", "the provider refused", detail=(visit.query.get("error") or "")[:60])
@@ -137,14 +139,20 @@ async def _finish(provider: Provider, site: Site, visit: Visit, attempt: Attempt
                 now=site.context.clock.now(),
             )
         )
+        if attempt.fresh and (vouching.id_token.auth_time or 0) < left - LEEWAY:
+            return _failed(provider, site, texts, "sign_in.openid.stale", detail="auth_time is missing or from before")
         return _proven(provider, vouching, now=site.context.now())
     except Unavailable as failure:
         return _unavailable(provider, failure, texts)
     except RequestError as refused:
-        log("a provider's answer was refused", {"provider": provider.name, "detail": refused.detail})
-        failed = Event(EventName.SIGN_IN_FAILED, site.context.now(), fields={"method": NAME})
-        site.context.telemetry.record((failed,))
-        return Again(((texts("sign_in.openid.refused", provider=provider.label), None),), 422)
+        return _failed(provider, site, texts, "sign_in.openid.refused", detail=refused.detail)
+
+
+def _failed(provider: Provider, site: Site, texts: Texts, text: str, *, detail: str) -> Again:
+    log("a provider's answer was refused", {"provider": provider.name, "detail": detail})
+    failed = Event(EventName.SIGN_IN_FAILED, site.context.now(), fields={"method": NAME})
+    site.context.telemetry.record((failed,))
+    return Again(((texts(text, provider=provider.label), None),), 422)
 
 
 def _proven(provider: Provider, vouching: Vouching, *, now: NumericDate) -> Proven:

@@ -110,7 +110,8 @@ def departing(
         "code_challenge_method": "S256",
     }
     if fresh:
-        members["prompt"] = "login"
+        # `max_age` makes `auth_time` required in the answer: what the browser carries, its owner can change.
+        members |= {"prompt": "login", "max_age": "0"}
     separator = "&" if "?" in metadata.authorization_endpoint else "?"
     return f"{metadata.authorization_endpoint}{separator}{urlencode(members)}"
 
