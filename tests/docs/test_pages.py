@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md",
     "README.es.md",
-    "docs/how-to/protect-a-service.md",
     "docs/how-to/call-the-next-service.md",
     "docs/how-to/other-issuers.md",
     "docs/how-to/browser-session.md",

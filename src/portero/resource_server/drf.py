@@ -18,10 +18,10 @@ without it they are REST framework's `{"detail": …}` with the same status and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from django.http import HttpResponse
-from rest_framework import authentication, exceptions, permissions, views
+from rest_framework import authentication, exceptions, permissions
 from rest_framework.request import Request
 
 from portero.core.policy.principal import Principal
@@ -29,6 +29,9 @@ from portero.core.policy.refusal import NO_TOKEN, Refusal
 from portero.resource_server.django import admit, configured_guard, refused
 from portero.resource_server.guard import Guard
 from portero.resource_server.required import Required, requirement_of
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def requires(guard: Guard, **what: Unpack[Required]) -> type[permissions.BasePer
     requirement = guard.requires(**what)
 
     class Required(permissions.BasePermission):  # type: ignore[misc] # REST framework has no types
-        def has_permission(self, request: Request, view: views.APIView) -> bool:
+        def has_permission(self, request: Request, view: APIView) -> bool:
             outcome = admit(guard, request._request, requirement)
             if isinstance(outcome, Refusal):
                 raise RefusedRequest(guard, outcome)
@@ -117,6 +120,9 @@ def requires(guard: Guard, **what: Unpack[Required]) -> type[permissions.BasePer
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """Write refusals as problem details; everything else is REST framework's."""
+    # Importing its views imports the authentication classes of the settings: ours, which must be there by then.
+    from rest_framework import views
+
     request = context["request"]
     if isinstance(error, exceptions.NotAuthenticated):
         for authenticator in request.authenticators:
