@@ -46,7 +46,7 @@ from portero.testing.tokens import AUDIENCE, new_key
 
 ORIGIN = "https://shop.test"
 OTHER_ORIGIN = "https://evil.test"
-PATIENCE = 5.0
+PATIENCE = 60.0
 """Seconds a test waits for what comes by itself."""
 DEAD_ISSUER = "http://127.0.0.1:9"
 """Nobody listens on the discard port: an issuer whose keys cannot be had."""
