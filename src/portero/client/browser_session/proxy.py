@@ -25,7 +25,8 @@ REPLAYED: Final = 64 * 1024
 """Bytes of a body that are kept, so that the request can be sent a second time."""
 _CONNECT: Final = 5.0
 _ANSWER_BEGINS: Final = 60.0
-"""Seconds until the head of the answer; its body may take for ever (event streams do)."""
+"""Seconds from the end of the request to the head of the answer, and for the service to take a piece of the request.
+The answer's body may take for ever (event streams do)."""
 _HOP_BY_HOP: Final = frozenset(
     {
         *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
@@ -66,7 +67,7 @@ class Upstreams:
             follow_redirects=False,
             trust_env=False,
             cookies=no_cookies(),
-            timeout=httpx2.Timeout(_CONNECT, read=None, write=None),
+            timeout=httpx2.Timeout(_CONNECT, read=None, write=_ANSWER_BEGINS),
             limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100),
         )
         self._client.headers.clear()
@@ -132,7 +133,9 @@ class Upstreams:
         headers.append((b"authorization", b"Bearer " + session.access_token.reveal().encode("latin-1")))
         request = self._client.build_request(exchange.method, target.url, headers=headers, content=body.content())
         try:
-            async with asyncio.timeout(None if body.streams else _ANSWER_BEGINS):
+            async with asyncio.timeout(None if body.streams else _ANSWER_BEGINS) as limit:
+                # A streamed body takes as long as the browser does; what follows it does not.
+                body.when_sent = lambda: limit.reschedule(asyncio.get_running_loop().time() + _ANSWER_BEGINS)
                 return await self._client.send(request, stream=True)
         except (httpx2.HTTPError, httpx2.StreamError, TimeoutError) as error:
             raise Unavailable(f"{target.base.host}: {type(error).__name__}") from error
@@ -182,6 +185,8 @@ class _Body:
         self._exchange = exchange
         self._kept = bytearray()
         self.streams = False
+        self.when_sent: Callable[[], None] = lambda: None
+        """Called when a streamed body is at its end."""
 
     @property
     def can_be_sent_again(self) -> bool:
@@ -207,6 +212,7 @@ class _Body:
             more = await self._read(chunk)
             if chunk:
                 yield bytes(chunk)
+        self.when_sent()
 
     async def _read(self, into: bytearray) -> bool:
         message = await self._exchange.receive()
