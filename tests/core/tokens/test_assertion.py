@@ -92,6 +92,8 @@ def test_a_bound_token_is_asserted_after_its_proof_only() -> None:
     """Else a stolen bound token would become a bearer token inside."""
     with pytest.raises(ValueError, match="proof"):
         assertion_claims(principal(cnf_jkt="thumb"), issuer=GATEWAY, audience=SERVICE, now=NOW)
+    with pytest.raises(ValueError, match="proof"):
+        assertion_claims(principal(cnf_x5t_s256="thumb"), issuer=GATEWAY, audience=SERVICE, now=NOW)
 
     proven = principal(cnf_jkt="thumb", sender_constraint_proven=True)
     assert assertion_claims(proven, issuer=GATEWAY, audience=SERVICE, now=NOW)["cnf"] == {"jkt": "thumb"}

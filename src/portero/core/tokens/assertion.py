@@ -38,9 +38,10 @@ def assertion_claims(principal: Principal, *, issuer: str, audience: str, now: i
         now: NumericDate.
 
     Raises:
-        ValueError: the caller's key was not proven.
+        ValueError: the caller's key or certificate was not proven.
     """
-    if principal.cnf_jkt is not None and not principal.sender_constraint_proven:
+    bound = principal.cnf_jkt is not None or principal.cnf_x5t_s256 is not None
+    if bound and not principal.sender_constraint_proven:
         raise ValueError("a bound token is asserted after its proof only")
     claims = {name: value for name, value in principal.claims.items() if name not in _SET_HERE + _PROVEN_HERE}
     claims |= {
