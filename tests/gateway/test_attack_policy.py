@@ -133,11 +133,19 @@ def test_no_second_request_hides_in_a_first(gateway: World, headers: list[str]) 
 
 
 def pipelined(world: World, raw: bytes) -> list[Answer]:
-    """Send bytes, and read the answers there are until the connection ends or an answer to a probe comes."""
-    with socket.create_connection(("127.0.0.1", world.gateway.port), timeout=10) as connection:
-        connection.sendall(raw)
-        connection.shutdown(socket.SHUT_WR)
-        return [read_answer(connection)]
+    """Send bytes, and read answers until the connection ends.
+
+    A probe behind them says `Connection: close`. It is sent on the connection as it is, never by closing
+    one half: an engine may take that for a client that is gone, and end before its service was recorded.
+    """
+    with socket.create_connection(("127.0.0.1", world.gateway.port), timeout=60) as connection:
+        connection.sendall(raw + b"GET /probe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answers = []
+        while (answer := read_answer(connection)).status:
+            answers.append(answer)
+            if answer.status == 101:
+                break
+        return answers
 
 
 @pytest.mark.attack(row=94)

@@ -35,21 +35,44 @@ class RunningGateway:
         self.port: int = self.listening.getsockname()[1]
         self.listening.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
+        self._error: BaseException | None = None
 
     def __enter__(self) -> RunningGateway:
         self._thread.start()
         assert self._serving.wait(PATIENCE)
+        self._raise()
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._loop is not None
         assert self._stop is not None
-        self._loop.call_soon_threadsafe(self._stop.set)
+        with suppress(RuntimeError):  # it ended by itself: by what it raised
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(PATIENCE)
+        self._raise()
+        assert not self._thread.is_alive(), "the gateway does not stop"
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._serve())
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._kept())
+        except BaseException as error:  # raised again where the test is
+            self._error = error
+        finally:
+            self._serving.set()
+
+    async def _kept(self) -> None:
+        # Known at once, whatever the loop still does on its way out.
+        try:
+            await self._serve()
+        except BaseException as error:
+            self._error = error
+            self._serving.set()
+            raise
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

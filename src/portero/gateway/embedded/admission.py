@@ -24,6 +24,7 @@ from portero.resource_server.trust import KeysWanted
 
 if TYPE_CHECKING:
     from portero.gateway.embedded.client_side import ClientConnection
+    from portero.gateway.embedded.client_state import ClientState
     from portero.gateway.embedded.plans import Plan
 
 
@@ -97,7 +98,7 @@ def _presented(client: ClientConnection, plan: Plan, guard: Guard, query: bytes)
     return guard.presented(in_subprotocol, seen, requirement, websocket=True)
 
 
-def subprotocols_of(client: ClientConnection) -> list[str]:
+def subprotocols_of(client: ClientState) -> list[str]:
     """What a WebSocket client offers, in its order."""
     offered = client.header("sec-websocket-protocol") or ""
     return [name.strip() for name in offered.split(",") if name.strip()]
@@ -116,7 +117,7 @@ def _refuse(client: ClientConnection, refusal: Refusal) -> bytes:
     return b""
 
 
-def rare_lines(client: ClientConnection, service: ServiceSide, *, websocket: bool) -> list[bytes]:
+def rare_lines(client: ClientState, service: ServiceSide, *, websocket: bool) -> list[bytes]:
     """The request headers that most requests do not have, as they are sent on."""
     lines: list[bytes] = []
     public = client.principal is None
@@ -140,7 +141,7 @@ def rare_lines(client: ClientConnection, service: ServiceSide, *, websocket: boo
     return lines
 
 
-def _cookies_without_token(client: ClientConnection, service: ServiceSide) -> bytes:
+def _cookies_without_token(client: ClientState, service: ServiceSide) -> bytes:
     cookies = b"; ".join(client.cookies or ())
     credential = service.guard.cookie
     if credential is None:
@@ -150,13 +151,13 @@ def _cookies_without_token(client: ClientConnection, service: ServiceSide) -> by
     return b"; ".join(pair for pair in pairs if pair and pair.partition(b"=")[0].strip(b" \t") != name)
 
 
-def nonce_line(client: ClientConnection) -> bytes:
+def nonce_line(client: ClientState) -> bytes:
     """The fresh nonce an answer brings where the Guard wants it to (RFC 9449 §8.2)."""
     nonce = client.memo.pop(NONCE, None) if client.memo else None
     return b"" if nonce is None else f"dpop-nonce: {nonce}\r\n".encode("ascii")
 
 
-def accepts(client: ClientConnection, websocket: dict[bytes, bytes]) -> bool:
+def accepts(client: ClientState, websocket: dict[bytes, bytes]) -> bool:
     """Whether a server's 101 answers the client's handshake (RFC 6455 §4.1)."""
     key = client.websocket_headers.get(b"sec-websocket-key")
     if key is None or websocket.get(b"sec-websocket-accept") != accept_of(key):
@@ -165,7 +166,7 @@ def accepts(client: ClientConnection, websocket: dict[bytes, bytes]) -> bool:
     return chosen is None or chosen.decode("latin-1") in subprotocols_of(client)
 
 
-def switch(client: ClientConnection, lines: list[bytes], websocket: dict[bytes, bytes]) -> bytes:
+def switch(client: ClientState, lines: list[bytes], websocket: dict[bytes, bytes]) -> bytes:
     """The 101 as the client gets it."""
     key = client.websocket_headers[b"sec-websocket-key"]
     chosen = websocket.get(b"sec-websocket-protocol")
@@ -177,7 +178,7 @@ def switch(client: ClientConnection, lines: list[bytes], websocket: dict[bytes, 
     return b"".join((*head, b"\r\n", *lines, b"x-request-id: ", client.request_id.encode("latin-1"), b"\r\n\r\n"))
 
 
-def watch(client: ClientConnection, when_over: Callable[[Refusal], None]) -> None:
+def watch(client: ClientState, when_over: Callable[[Refusal], None]) -> None:
     """End a stream or WebSocket with its token; also when that was taken back since it was admitted."""
     plan = client.plan
     principal = client.principal

@@ -15,7 +15,7 @@ from portero.core.policy.rendering import close_reason
 from portero.gateway.embedded.websocket_frames import GOING_AWAY, FrameFollower, close_frame
 
 if TYPE_CHECKING:
-    from portero.gateway.embedded.client_side import ClientConnection
+    from portero.gateway.embedded.answering import Answering
     from portero.gateway.embedded.upstream_side import UpstreamConnection
 
 CLOSE_PATIENCE: Final = 5.0
@@ -30,7 +30,7 @@ class Tunnel:
         "received", "sent",
     )  # fmt: skip
 
-    def __init__(self, client: ClientConnection, upstream: UpstreamConnection) -> None:
+    def __init__(self, client: Answering, upstream: UpstreamConnection) -> None:
         self._client = client
         self._up: asyncio.Transport = upstream.transport
         self._down: asyncio.Transport = client.transport
@@ -129,7 +129,11 @@ class Tunnel:
         """End both connections now."""
         self._settle()
         self._up.abort()
-        self._down.close()
+        if self._down.get_write_buffer_size():
+            # It takes nothing, and a close would wait for it for ever.
+            self._down.abort()
+        else:
+            self._down.close()
 
     def _settle(self) -> None:
         if self._timer is not None:

@@ -17,7 +17,7 @@ from portero.gateway.embedded.head_rules import HOP_BY_HOP, may_trail
 from portero.gateway.embedded.pool import MOST_IDLE, Origin
 
 if TYPE_CHECKING:
-    from portero.gateway.embedded.client_side import ClientConnection
+    from portero.gateway.embedded.answering import Answering
     from portero.gateway.embedded.tunnel import Tunnel
 
 MOST_HEAD_BYTES: Final = 65_536
@@ -58,7 +58,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
-        self.client: ClientConnection | None = None
+        self.client: Answering | None = None
         self.tunnel: Tunnel | None = None
         self.idle_since = 0.0
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # given before anything else happens
@@ -88,7 +88,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Called by the loop."""
         self.transport = cast("asyncio.Transport", transport)
 
-    def begin(self, client: ClientConnection, head: bytes) -> None:
+    def begin(self, client: Answering, head: bytes) -> None:
         """Send a request's head; the client's side writes the body."""
         self.client = client
         self.origin.active += 1
@@ -238,7 +238,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     # ── writing to the client ────────────────────────────────────────────────────────
 
-    def _send_head(self, client: ClientConnection) -> None:
+    def _send_head(self, client: Answering) -> None:
         status = self._status
         if self._broken or status == 101:
             self._nonsense(client)
@@ -281,7 +281,7 @@ class UpstreamConnection(asyncio.Protocol):
         elif client.over:
             self.drop()
 
-    def _go_on(self, client: ClientConnection) -> None:
+    def _go_on(self, client: Answering) -> None:
         body = self._body
         if body:
             self._body = []
@@ -302,7 +302,7 @@ class UpstreamConnection(asyncio.Protocol):
         """What makes the answer so far a whole one, where its framing allows that: for a stream whose token is over."""
         return last_chunk([]) if self._chunked else b""
 
-    def _finish(self, client: ClientConnection) -> None:
+    def _finish(self, client: Answering) -> None:
         origin = self.origin
         origin.active -= 1
         self.client = None
@@ -340,7 +340,7 @@ class UpstreamConnection(asyncio.Protocol):
                     kept += lines[place : place + 4]
             self._lines = kept
 
-    def _upgraded(self, client: ClientConnection, rest: bytes) -> None:
+    def _upgraded(self, client: Answering, rest: bytes) -> None:
         websocket = dict(self._websocket)
         if self._status != 101 or not client.may_upgrade(websocket):
             self._nonsense(client)
@@ -349,7 +349,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.client = None
         client.upgraded(self, self._lines, websocket, rest)
 
-    def _nonsense(self, client: ClientConnection) -> None:
+    def _nonsense(self, client: Answering) -> None:
         self.client = None
         self.origin.active -= 1
         self._poisoned = True

@@ -15,13 +15,15 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from portero.core.errors import ConfigurationError
 from portero.core.policy.refusal import Refusal
 from portero.gateway.embedded.access_log import AccessLog
 from portero.gateway.embedded.bounds import Bounds
-from portero.gateway.embedded.client_side import DECIDING, ClientConnection
+from portero.gateway.embedded.client_side import ClientConnection
+from portero.gateway.embedded.client_state import DECIDING, ClientState
 from portero.gateway.embedded.health import keep_asking
 from portero.gateway.embedded.pool import IDLE_FOR
 from portero.gateway.embedded.state import State, load_certificate, server_tls
@@ -34,6 +36,8 @@ SWEEP_EVERY: Final = 5
 """Ticks between two looks at all connections."""
 LOOK_EVERY: Final = 1.0
 """Seconds between looks at the manifest."""
+CLOSED_WITHIN: Final = 5.0
+"""Seconds for keys and feeds to be let go of: a stop waits for nothing without end."""
 _NO_PLAN: Final = '"method":"","path":"","service":"","route":""'
 
 
@@ -106,7 +110,7 @@ class Worker:
         case = refusal.case.value
         self.refusals[case] = self.refusals.get(case, 0) + 1
 
-    def record(self, client: ClientConnection, status: int, seconds: float) -> None:
+    def record(self, client: ClientState, status: int, seconds: float) -> None:
         """Count an answer, and write its line."""
         responses = self.responses
         responses[status] = responses.get(status, 0) + 1
@@ -150,7 +154,7 @@ class Worker:
         if self._server is not None:
             self._server.close()
         for client in tuple(self.connections):
-            client.drain()
+            self._or_cut(client, client.drain)
         try:
             async with asyncio.timeout(self.state.gateway.drain.total_seconds()):
                 while self.connections:  # noqa: ASYNC110 - connections end by themselves, each in its own way
@@ -166,9 +170,21 @@ class Worker:
             # Bounded: nothing that runs beside the requests may hold a stop up.
             await asyncio.wait(ending, timeout=2.0)
         self._let_go(self.state, keep=None)
-        await self.state.guards.aclose()
+        try:
+            async with asyncio.timeout(CLOSED_WITHIN):
+                await self.state.guards.aclose()
+        except Exception:
+            _log.exception("keys and feeds were not let go of in order")
         if self._log is not None:
             self._log.close()
+
+    def _or_cut(self, client: ClientConnection, work: Callable[[], None]) -> None:
+        """Do something to one connection: an error of ours there ends that one, and no other waits for ever for it."""
+        try:
+            work()
+        except Exception:
+            _log.exception("a connection is cut")
+            client.transport.abort()
 
     def snapshot(self) -> dict[str, Any]:
         """What this worker knows of itself, for `/readyz` and `/metrics`."""
@@ -206,7 +222,7 @@ class Worker:
         for client in tuple(self.connections):
             late = client.deadline < now or (not client.body_done and client.body_until < now)
             if late and client.state != DECIDING:
-                client.timed_out(now)
+                self._or_cut(client, partial(client.timed_out, now))
         for side in self.state.services.values():
             for origin in side.cluster.origins:
                 idle = origin.idle
