@@ -80,7 +80,7 @@ def _handle(visit: Visit) -> str:
 
 
 def _redirect_uri(site: Site, provider: Provider) -> str:
-    # One for each provider: an answer that comes to another's is not even looked at (RFC 9700 §4.4).
+    # One for each provider: an answer that comes to another's is not even looked at (RFC 9700 §4.4.2.2).
     return f"{site.issuer}/sign-in/{NAME}/{provider.name}/callback"
 
 
