@@ -47,6 +47,28 @@ def test_the_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytes
     assert blocks
 
 
+def links(page: Path) -> set[Path]:
+    """The files that a page links to, itself left out."""
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    found = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", prose)
+    return {(page.parent / link).resolve() for link in found}
+
+
+def test_links_lead_somewhere() -> None:
+    """A page that was renamed takes its links along."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    dead = {f"{page.relative_to(ROOT)} → {link}" for page in pages for link in links(page) if not link.exists()}
+
+    assert dead == set()
+
+
+def test_every_page_is_in_the_index() -> None:
+    """Who looks for a page finds it in docs/README.md."""
+    pages = {page for room in ("how-to", "explanation", "reference") for page in (ROOT / "docs" / room).glob("*.md")}
+
+    assert pages - links(ROOT / "docs/README.md") == set()
+
+
 def test_generated_pages_are_up_to_date() -> None:
     """`make docs` would change nothing."""
     done = subprocess.run(
