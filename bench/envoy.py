@@ -144,7 +144,7 @@ def drive(one: Contender, token: str, upstream: Process) -> None:
     requests = int(found(r"(\d+) requests in", said))
     print(f"{one.name}: {found(r'Requests/sec:.*?([0-9.]+)', said)} requests a second", flush=True)
     one.rates.append(float(found(r"Requests/sec:\s+([\d.]+)", said)))
-    one.p99_ms.append(milliseconds(found(r"99%\s+(\S+)", said)))
+    one.p99_ms.append(milliseconds(found(r"\n\s+99%\s+(\S+)", said)))
     one.cpu_us.append(1e6 * (cost_of(one.process.pids) - before[0]).cpu / max(1, requests))
     busy = (cost_of(upstream.pids) - before[1]).cpu + resources() - before[2]
     one.driver_busy.append(busy / seconds)

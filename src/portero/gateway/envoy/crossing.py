@@ -10,11 +10,13 @@ from portero.gateway.envoy.resources import (
     AUTHORIZE,
     CORS,
     JWT,
+    NORMALIZE,
     RULES,
     UNKNOWN_KEY,
     Json,
     has_header,
     header,
+    left_out,
     regex,
     set_header,
     typed,
@@ -25,11 +27,12 @@ from portero.gateway.envoy.rules import nothing_required
 def open_to_all(service: Service | None) -> Json:
     """No filter checks anything."""
     return {
-        **({} if service is None else cors(service)),
+        **({CORS: left_out()} if service is None else cors(service)),
         JWT: typed("envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig", {"disabled": True}),
         RULES: nothing_required(),
         AUTHORIZE: authorize(enabled=False),
-        UNKNOWN_KEY: authorize(enabled=False),
+        UNKNOWN_KEY: left_out(),
+        NORMALIZE: left_out(),
     }
 
 
@@ -42,7 +45,7 @@ def authorize(*, enabled: bool) -> Json:
 def cors(service: Service) -> Json:
     """What answers and refusals tell browsers."""
     if not service.cors_origins:
-        return {}
+        return {CORS: left_out()}
     return {
         CORS: typed(
             "envoy.extensions.filters.http.cors.v3.CorsPolicy",

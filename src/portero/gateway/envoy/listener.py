@@ -13,6 +13,7 @@ from portero.gateway.envoy.clusters import AUTHORIZE_CLUSTER
 from portero.gateway.envoy.replies import mappers
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
+    BUFFER,
     CLIENT_RATE,
     CORS,
     JWT,
@@ -192,7 +193,7 @@ def _filters(manifest: Manifest, gateway: Gateway, delivered: Path, authorize_se
     if gateway.limits.body_bytes:
         filters.append(
             _filter(
-                "envoy.filters.http.buffer",
+                BUFFER,
                 "envoy.extensions.filters.http.buffer.v3.Buffer",
                 {"max_request_bytes": min(gateway.limits.body_bytes, 2**32 - 1)},
             )

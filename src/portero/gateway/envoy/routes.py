@@ -27,6 +27,7 @@ from portero.gateway.envoy.providers import Keys, headers_set, requirement_name
 from portero.gateway.envoy.replies import direct_headers, direct_response, route_metadata
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
+    BUFFER,
     JWT,
     NORMALIZE,
     RULES,
@@ -35,6 +36,7 @@ from portero.gateway.envoy.resources import (
     Json,
     has_header,
     header,
+    left_out,
     regex,
     seconds,
     set_header,
@@ -193,13 +195,20 @@ def _served(
         **cors(service),
         JWT: typed("envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig", {"disabled": True}),
         RULES: rules.nothing_required(),
-        AUTHORIZE: authorize(enabled=by_guard),
-        UNKNOWN_KEY: authorize(enabled=requirement is not None and not by_guard),
+        NORMALIZE: left_out(),
+        # Where Envoy decides, the Guard is asked only for a path that was written anew.
+        AUTHORIZE: authorize(enabled=by_guard) if by_guard or requirement is None else left_out(),
+        UNKNOWN_KEY: left_out(),
     }
     if requirement is not None and not by_guard:
         name = requirement_name(service.name, claims=rules.needs_claims(manifest, requirement))
         per_filter[JWT] = typed("envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig", {"requirement_name": name})
         per_filter[RULES] = rules.route_rules(manifest, service, requirement)
+        # By itself it acts on nothing but a key that is not known.
+        del per_filter[UNKNOWN_KEY]
+    if route is not None and route.stream:
+        # What never ends is never whole: a body is passed on as it comes.
+        per_filter[BUFFER] = typed("envoy.extensions.filters.http.buffer.v3.BufferPerRoute", {"disabled": True})
     action = _action(gateway, service, route)
     written: Json = {
         "name": "" if route is None else route.match,
@@ -322,7 +331,12 @@ def _doubtful(service: Service | None) -> list[Json]:
     return [
         {
             **_refused(_BAD_PATH, service, {"prefix": "/", "headers": headers}),
-            "typed_per_filter_config": {**open_to_all(service), NORMALIZE: look},
+            # Whatever the route to be may need is made here: filters are chosen by the first route.
+            "typed_per_filter_config": {
+                **open_to_all(service),
+                UNKNOWN_KEY: authorize(enabled=False),
+                NORMALIZE: look,
+            },
         },
         _refused(_BAD_METHOD, service, {"prefix": "/", "headers": [capitals]}),
         # It would say the caller's headers back (RFC 9110 §9.3.8).

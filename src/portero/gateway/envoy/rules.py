@@ -167,7 +167,14 @@ def _two_tokens() -> Json:
     return any_id(
         [
             {"header": header("authorization", {"contains": ","})},
-            all_ids([{"header": has_header("authorization")}, {"header": header(":path", regex(QUERY_TOKEN))}]),
+            all_ids(
+                [
+                    # Hardly a request has a query: the pattern is for those that have.
+                    {"header": header(":path", {"contains": "?"})},
+                    {"header": has_header("authorization")},
+                    {"header": header(":path", regex(QUERY_TOKEN))},
+                ]
+            ),
         ]
     )
 
@@ -185,7 +192,8 @@ def _typ(manifest: Manifest, name: str) -> Json:
     typs = [TYP, *(["jwt"] if issuer.insecure_accept_typ_jwt else [])]
     # RFC 7515 §4.1.9: case is ignored, and `application/` may be left out.
     pattern = f"(?i)(?:application/)?(?:{'|'.join(typ.replace('+', '[+]') for typ in typs)})"
-    accepted = metadata_id([*path, "typ"], {"string_match": regex(pattern)})
+    spellings = (_text(TYP), {"string_match": regex(pattern)})
+    accepted = any_id([metadata_id([*path, "typ"], one) for one in spellings])
     if not issuer.insecure_accept_missing_typ:
         return accepted
     present = metadata_id([*path, "typ"], {"present_match": True})
