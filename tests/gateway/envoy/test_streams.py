@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,30 +82,39 @@ class LiveServer:
             except ConnectionClosed:
                 pass
 
-        async def events(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-                if b"upgrade: websocket" in head.lower():
-                    await self._join(head, reader, writer)
-                    return
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
-                while await reader.read(0) == b"" and not writer.is_closing():
-                    writer.write(b"data: one\n\n")
-                    await writer.drain()
-                    await asyncio.wait([asyncio.ensure_future(self._stop.wait())], timeout=0.2)
-            except (OSError, asyncio.IncompleteReadError):
-                pass
-            finally:
-                writer.close()
+        serving: set[asyncio.Task[None]] = set()
+
+        async def begun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            serving.add(task := asyncio.ensure_future(self._serve(reader, writer)))
+            task.add_done_callback(serving.discard)
 
         async with (
             serve(echo, "127.0.0.1", 0, ping_interval=None) as sockets,
-            await asyncio.start_server(events, "127.0.0.1", 0) as server,
+            await asyncio.start_server(begun, "127.0.0.1", 0) as server,
         ):
             self._sockets = next(iter(sockets.sockets)).getsockname()[1]
             self.port: int = server.sockets[0].getsockname()[1]
             self._ready.set()
             await self._stop.wait()
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"upgrade: websocket" in head.lower():
+                await self._join(head, reader, writer)
+                return
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+            while not writer.is_closing():
+                writer.write(b"data: one\n\n")
+                await writer.drain()
+                await asyncio.sleep(0.2)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            await _closed(writer)
 
     async def _join(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner, outer = await asyncio.open_connection("127.0.0.1", self._sockets)
@@ -116,11 +126,20 @@ class LiveServer:
                 await target.drain()
             target.close()
 
-        await asyncio.gather(copy(reader, outer), copy(inner, writer))
+        try:
+            await asyncio.gather(copy(reader, outer), copy(inner, writer))
+        finally:
+            await _closed(outer)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(PATIENCE)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def rpc_server() -> tuple[grpc.Server, int]:
@@ -271,7 +290,7 @@ def test_every_stream_ends_with_its_token(live: Live) -> None:
                     told += line.startswith(b"data: ")
             except OSError:
                 pass
-            writer.close()
+            await _closed(writer)
             assert told > 1
         else:
             async with live.channel() as channel:
@@ -318,7 +337,7 @@ def test_one_subject_asks_as_often_as_it_may_and_disturbs_no_other(live: Live) -
     async def status(token: str) -> tuple[int, bytes]:
         reader, writer = await live.get("/live/plain", token)
         head = await reader.readuntil(b"\r\n\r\n")
-        writer.close()
+        await _closed(writer)
         return int(head.split(b" ")[1]), head.lower()
 
     async def case() -> None:
