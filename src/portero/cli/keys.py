@@ -82,6 +82,42 @@ def rotate(kid: str | None, kind: str | None, config_file: Path | None) -> None:
         click.echo(f"{key.kid}  {key.alg}  {key.status.value} {when}".rstrip())
 
 
+@command.command("rotate-gateway")
+@click.option(
+    "--manifest",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("portero.toml"),
+    show_default=True,
+    metavar="FILE",
+    help="The manifest, which says where the keys are.",
+)
+@click.option(
+    "--emergency", is_flag=True, help="A stranger has the keys: remove them all at once, sign with a new one."
+)
+def rotate_gateway(file: Path, emergency: bool) -> None:
+    """Take one step with the keys of a gateway's assertions: the waiting one signs, a new one waits.
+
+    The first time, a key is added that waits. Ten minutes have to lie between two steps: services get to
+    know a key before it signs. Gateways that run take the file over by themselves.
+    """
+    from portero.adapters.system import SystemClock
+    from portero.core.errors import ConfigurationError
+    from portero.core.policy.manifest_parser import parse_manifest
+    from portero.gateway.key_rotation import rotate
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(str(file), "(not readable)", f"must be a manifest ({error})") from None
+    gateway = parse_manifest(text, file=str(file)).gateway
+    if gateway is None:
+        raise ConfigurationError("gateway", "(missing)", f"must be in {file}: there is no gateway whose keys to rotate")
+    keys = rotate(file.parent / gateway.keys_file, now=SystemClock().now(), emergency=emergency).keys
+    for key, status in zip(keys, ("signs", "waits", "retires"), strict=False):
+        click.echo(f"{key.kid}  ES256  {status}")
+
+
 def new_key(desk: Desk) -> SigningKey:
     """Generate a signing key, sealed as the database keeps it."""
     from portero.adapters.keys.generate import generate_private_key

@@ -22,7 +22,8 @@ from portero.core.policy.principal import Principal
 from portero.core.tokens.assertion import ASSERTION_TYP, LONGEST_LIFE, assertion_claims
 from portero.core.types import Secret
 
-_SETTING = "gateway.keys_file"
+SETTING = "gateway.keys_file"
+"""What errors name."""
 _ENTRIES = 60_000
 _RENEW_BEFORE = 30
 """Seconds before its end from which an assertion is made anew, so that a service has time to use it."""
@@ -31,8 +32,9 @@ _RENEW_BEFORE = 30
 class AssertionKeys:
     """The keys of one file."""
 
-    def __init__(self, keys: tuple[PrivateKey, ...]) -> None:
+    def __init__(self, keys: tuple[PrivateKey, ...], *, mark: tuple[int, int] = (0, 0)) -> None:
         self.keys = keys
+        self._mark = mark
 
     @property
     def signing(self) -> PrivateKey:
@@ -42,6 +44,13 @@ class AssertionKeys:
     def jwk_set(self) -> bytes:
         """The public keys, as services fetch them."""
         return render_jwk_set([key.public for key in self.keys])
+
+    def differs_from(self, path: Path) -> bool:
+        """Whether the file was replaced since it was read. One that is missing changes nothing."""
+        try:
+            return _mark(path.stat()) != self._mark
+        except OSError:
+            return False
 
     @staticmethod
     def open(path: Path) -> AssertionKeys:
@@ -54,19 +63,23 @@ class AssertionKeys:
             _make(path)
         try:
             with path.open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
+                status = os.fstat(file.fileno())
                 content = file.read(1 << 20)
         except OSError as error:
-            raise ConfigurationError(_SETTING, str(path), f"must be readable ({error.strerror})") from None
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigurationError(_SETTING, str(path), f"must be for its owner alone: chmod 600 {path}")
+            raise ConfigurationError(SETTING, str(path), f"must be readable ({error.strerror})") from None
+        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigurationError(SETTING, str(path), f"must be for its owner alone: chmod 600 {path}")
         try:
             keys = tuple(private_key_from_jwk(Secret(orjson.dumps(jwk))) for jwk in orjson.loads(content)["keys"])
         except (ValueError, KeyError, TypeError, JwkError):
-            raise ConfigurationError(_SETTING, str(path), "must be a private JWK Set (RFC 7517 §5)") from None
+            raise ConfigurationError(SETTING, str(path), "must be a private JWK Set (RFC 7517 §5)") from None
         if not keys:
-            raise ConfigurationError(_SETTING, str(path), "must hold a key")
-        return AssertionKeys(keys)
+            raise ConfigurationError(SETTING, str(path), "must hold a key")
+        return AssertionKeys(keys, mark=_mark(status))
+
+
+def _mark(status: os.stat_result) -> tuple[int, int]:
+    return status.st_ino, status.st_mtime_ns
 
 
 def _make(path: Path) -> None:
@@ -86,7 +99,7 @@ def _make(path: Path) -> None:
         finally:
             unfinished.unlink()
     except OSError as error:
-        raise ConfigurationError(_SETTING, str(path), f"cannot be made ({error.strerror})") from None
+        raise ConfigurationError(SETTING, str(path), f"cannot be made ({error.strerror})") from None
 
 
 class Assertions:

@@ -43,10 +43,12 @@ class State:
         self.manifest: Manifest = parse_manifest(text, file=str(file))
         self.gateway: Gateway = _gateway_of(self.manifest)
         self.bounds: Bounds = bounds_of(self.gateway)
+        self._keys_file = file.parent / self.gateway.keys_file
+        self._assertion_keys: AssertionKeys | None = None
         assertions = None
         key_set = b'{"keys":[]}'
         if self.manifest.layout is Layout.GATEWAY:
-            keys = AssertionKeys.open(file.parent / self.gateway.keys_file)
+            keys = self._assertion_keys = AssertionKeys.open(self._keys_file)
             assertions = Assertions(keys, issuer=self.gateway.assertion_issuer)
             key_set = keys.jwk_set()
         self.guards: GatewayGuards = GatewayGuards(
@@ -73,6 +75,10 @@ class State:
         self.plans = Plans(self.manifest, self.services, key_set=lambda: key_set)
         self.per_client = _rates(self.gateway.rate_limits.per_client)
         self.per_subject = _rates(self.gateway.rate_limits.per_subject)
+
+    def keys_were_changed(self) -> bool:
+        """Whether the keys of the assertions are other ones now (`portero keys rotate-gateway`)."""
+        return self._assertion_keys is not None and self._assertion_keys.differs_from(self._keys_file)
 
 
 def server_tls(tls: Tls, folder: Path) -> ssl.SSLContext:

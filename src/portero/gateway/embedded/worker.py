@@ -237,6 +237,7 @@ class Worker:
         paths = [self.options.manifest_file]
         if tls is not None:
             paths += [folder / tls.certificate, folder / tls.key]
+        paths.append(folder / self.state.gateway.keys_file)
         marks: list[object] = []
         for path in paths:
             try:
@@ -269,7 +270,7 @@ class Worker:
         before = self.state
         if self._tls is not None and before.gateway.tls is not None:
             load_certificate(self._tls, before.gateway.tls, self.options.manifest_file.parent)
-        if text == before.text:
+        if text == before.text and not before.keys_were_changed():
             return
         state = State(text, self.options, instead_of=before)
         for setting in ("listen", "admin", "workers", "tls"):

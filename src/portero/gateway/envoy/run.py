@@ -96,10 +96,11 @@ class _State:
         self.manifest: Manifest = parse_manifest(text, file=str(file))
         self.gateway = gateway_of(self.manifest)
         self.check_files(file.parent)
+        self._keys_file = file.parent / self.gateway.keys_file
         self.assertion_keys: AssertionKeys | None = None
         assertions = None
         if self.manifest.layout is Layout.GATEWAY:
-            self.assertion_keys = AssertionKeys.open(file.parent / self.gateway.keys_file)
+            self.assertion_keys = AssertionKeys.open(self._keys_file)
             assertions = Assertions(self.assertion_keys, issuer=self.gateway.assertion_issuer)
         self.guards: GatewayGuards = GatewayGuards(
             self.manifest,
@@ -109,6 +110,10 @@ class _State:
             instead_of=None if instead_of is None else instead_of.guards,
         )
         self.authorizer = Authorizer(self.manifest, self.guards, assertions)
+
+    def keys_were_changed(self) -> bool:
+        """Whether the keys of the assertions are other ones now (`portero keys rotate-gateway`)."""
+        return self.assertion_keys is not None and self.assertion_keys.differs_from(self._keys_file)
 
     def check_files(self, folder: Path) -> None:
         """Certificates are looked at here: a message of Envoy's would come too late."""
@@ -343,7 +348,7 @@ class _Supervisor:
             await asyncio.sleep(_LOOK_EVERY)
             with suppress(ConfigurationError):
                 text = await asyncio.to_thread(_read, self._options.manifest_file)
-                if text != self._state.text and text == before:
+                if (text != self._state.text or self._state.keys_were_changed()) and text == before:
                     await self._take_over(text)
                 before = text
 
