@@ -44,7 +44,7 @@ class EnvoyProcess:
         self._arguments = [
             program, "-c", str(bootstrap), "--concurrency", str(workers), "--disable-hot-restart",
             "--drain-time-s", str(max(1, drain_seconds)), "--log-level", "warning",
-            "--log-format", "envoy %l %n: %v",
+            "--log-format", "envoy %l %n: %v", "--file-flush-interval-msec", "1000",
         ]  # fmt: skip
         self._admin_socket = admin_socket
         self._process: asyncio.subprocess.Process | None = None
