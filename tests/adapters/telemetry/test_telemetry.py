@@ -45,10 +45,11 @@ def lines() -> Iterator[io.StringIO]:
     handler.setFormatter(JsonFormatter())
     logger = logging.getLogger("portero")
     logger.addHandler(handler)
-    level, logger.level = logger.level, logging.DEBUG
+    level = logger.level
+    logger.setLevel(logging.DEBUG)  # not the attribute: loggers remember what was asked of them before
     yield output
     logger.removeHandler(handler)
-    logger.level = level
+    logger.setLevel(level)
 
 
 @given(token=TOKENS, before=AROUND, after=AROUND)
