@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,17 +17,11 @@ import orjson
 
 from portero.gateway.envoy.binary import find_envoy
 from portero.testing.jwks_server import CLIENT_ID, CLIENT_SECRET, JwksServer
+from portero.testing.ports import free_port
 
 AUDIENCE = "https://bench.test/api"
 ROUTES = 100
 GATEWAY_CORE, OTHER_CORE = "0", "1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def pinned(core: str, arguments: list[str]) -> list[str]:

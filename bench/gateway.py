@@ -33,7 +33,6 @@ from bench.gateway_peers import (
     VERIFYING,
     Gateway,
     World,
-    free_port,
     missing,
     nginx_config,
     portero,
@@ -42,6 +41,7 @@ from bench.gateway_peers import (
 from bench.processes import cost_of
 from bench.report import last_line, machine, median, versions, write_json
 from portero.testing.jwks_server import JwksServer
+from portero.testing.ports import free_port
 
 ROUNDS = int(os.environ.get("ROUNDS") or 7)
 SECONDS = int(os.environ.get("SECONDS") or 3)

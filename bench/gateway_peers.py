@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from portero.core.jose import base64url
 from portero.core.jose.jwk import PrivateKey
 from portero.testing.jwks_server import JwksServer
+from portero.testing.ports import free_port
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
 ANSWER = '{"orders":[]}'
@@ -48,14 +49,6 @@ class Gateway:
 
     port: int
     pids: list[int]
-
-
-def free_port() -> int:
-    """A port nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import httpx2
 from bench.crowd import Crowd
 from bench.load import post
 from bench.sign_ins import refresh_tokens
+from portero.testing.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = ROOT / ".build/peers/oidc-provider"
@@ -77,9 +77,7 @@ class Portero:
 
     def __init__(self, database: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
         self._issuer = f"http://127.0.0.1:{self.port}"
         self._config = folder / "server.toml"

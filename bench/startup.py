@@ -14,7 +14,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 
 from bench.plot import bars
 from bench.report import RESULTS, versions, write_json
+from portero.testing.ports import free_port
 
 ROUNDS = 9
 AIM_SECONDS, AIM_MB = 1.0, 90.0
@@ -99,14 +99,6 @@ def family_of(pid: int) -> list[int]:
         for child in (task / "children").read_text().split():
             family += family_of(int(child))
     return family
-
-
-def free_port() -> int:
-    """A port nobody listens on, for the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def median(starts: list[Start]) -> Start:

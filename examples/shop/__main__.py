@@ -15,8 +15,9 @@ from types import FrameType
 
 from examples.shop.manifest import write_manifest
 from examples.shop.processes import Program, Programs, StartFailed
-from examples.shop.settings import PEOPLE, Settings, free_ports, port_is_free
+from examples.shop.settings import PEOPLE, Settings, port_is_free
 from portero.gateway.engines import ENGINES as KNOWN_ENGINES
+from portero.testing.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYOUTS = ("middleware", "gateway", "hybrid")

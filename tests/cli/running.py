@@ -20,6 +20,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 
+from portero.testing.ports import free_port
+
 PORTERO = str(Path(sys.executable).with_name("portero"))
 VERIFIER = "v" * 43
 CALLBACK = "http://127.0.0.1:8080/callback"
@@ -76,9 +78,7 @@ class Server:
     log: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         (self.folder / "portero-server.toml").write_text(
             f'[authorization_server]\nissuer = "{self.issuer}"\nport = {self.port}\n{self.settings}'
         )

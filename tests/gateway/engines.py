@@ -17,6 +17,7 @@ from pathlib import Path
 
 from portero.gateway.engines import ENGINES as KNOWN
 from portero.testing.jwks_server import CLIENT_SECRET
+from portero.testing.ports import free_port
 
 ENGINES = tuple(KNOWN)
 PATIENCE = 60.0
@@ -41,13 +42,6 @@ class Answer:
         assert self.header("content-type") == "application/problem+json", self
         document: dict[str, object] = json.loads(self.body)
         return document
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Running:

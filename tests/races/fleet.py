@@ -7,11 +7,9 @@ every test would measure argon2.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import itertools
 import os
-import socket
 import subprocess
 import threading
 from collections import deque
@@ -40,6 +38,7 @@ from portero.core.transitions import (
 )
 from portero.core.types import ClientId, Digest, NumericDate, Secret, Subject
 from portero.ports import Store
+from portero.testing.ports import free_ports
 from tests.cli.running import PORTERO, clean_environment
 
 R = TypeVar("R")
@@ -161,7 +160,7 @@ class Fleet:
     servers: list[Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        ports = _free_ports(self.size)
+        ports = free_ports(self.size)
         settings = f'database = "{self.database}"\n{LIMITS_OFF}{self.settings}'
         self.issuer = f"http://localhost:{ports[0]}"
         self.servers = [Process(self.folder, n, self.issuer, port, settings) for n, port in enumerate(ports)]
@@ -293,11 +292,3 @@ def refresh_form(token: str, *, attempt: str | None = None, client: Client = PAG
 def _credentials(client: Client) -> dict[str, str]:
     public = client.client_type is ClientType.PUBLIC
     return {"client_id": client.client_id} if public else {"client_id": client.client_id, "client_secret": SECRET}
-
-
-def _free_ports(number: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

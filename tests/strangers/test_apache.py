@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from portero.core.types import ClientId
+from portero.testing.ports import free_port
 from tests.strangers.apache import apache_site, awaited
 from tests.strangers.person import Person
-from tests.strangers.world import CONFIDENTIAL, World, eavesdropper, free_port
+from tests.strangers.world import CONFIDENTIAL, World, eavesdropper
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from portero.core.types import ClientId
+from portero.testing.ports import free_port
 from tests.strangers.authlib_site import authlib_site
 from tests.strangers.person import Person
-from tests.strangers.world import CONFIDENTIAL, SECRET, World, eavesdropper, free_port
+from tests.strangers.world import CONFIDENTIAL, SECRET, World, eavesdropper
 
 
 @pytest.fixture(scope="module")

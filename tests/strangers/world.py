@@ -42,6 +42,7 @@ from portero.core.transitions import (
 from portero.core.types import ClientId, Secret, Subject
 from portero.resource_server import Guard, RevocationFeed
 from portero.resource_server.asgi import GuardMiddleware, principal_of
+from portero.testing.ports import free_port
 
 R = TypeVar("R")
 App = Callable[..., Awaitable[None]]
@@ -198,12 +199,6 @@ def listening_socket(port: int = 0) -> socket.socket:
     listener.listen(128)
     listener.setblocking(False)
     return listener
-
-
-def free_port() -> int:
-    """A port nobody listens on at this moment."""
-    with listening_socket() as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,15 +17,9 @@ from pathlib import Path
 import pytest
 
 from portero.testing.jwks_server import JwksServer
+from portero.testing.ports import free_port
 from tests.gateway.embedded.conftest import ENVIRON, World, write_manifest
 from tests.gateway.embedded.running import PATIENCE, Caller, Upstream, until
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Program:
@@ -34,7 +27,7 @@ class Program:
 
     def __init__(self, folder: Path, issuer: JwksServer) -> None:
         self.upstream = Upstream()
-        self.port, self.admin = _free_port(), _free_port()
+        self.port, self.admin = free_port(), free_port()
         more = f'workers = 2\nadmin = "127.0.0.1:{self.admin}"\ndrain = "5s"'
         file = write_manifest(folder, issuer, self.upstream.port, more=more)
         file.write_text(file.read_text().replace("127.0.0.1:1", f"127.0.0.1:{self.port}"))
