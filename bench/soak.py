@@ -1,4 +1,5 @@
-"""`make soak`: the laws of a refresh for a long time: crashes, races, random stories; in turn until the time is up.
+"""`make soak`: the laws of a refresh for a long time: crashes, races, random stories, and ten thousand idle
+connections at the gateway; in turn until the time is up.
 
 `DURATION` is seconds (default 600), `SEED` repeats a run's choices (default: the clock's), but not the system's timing
 nor Hypothesis' stories, which are printed as steps where they fail. Progress is a line per
@@ -26,6 +27,7 @@ from tests.crash.load import Load, Tally
 from tests.crash.moments import kill_once
 from tests.races.fleet import PAGE, Fleet, attempt, refresh_form
 
+from bench.soak_gateway import idle_connections
 from portero.adapters.storage.postgresql import PostgresStore
 from portero.adapters.storage.sqlite import SqliteStore
 from portero.adapters.system import SystemRandom
@@ -99,6 +101,13 @@ class Soak:
             self.runs += raced
             return f"{raced} races"
 
+    def idle(self, _: str) -> str:
+        """Ten thousand connections that say nothing, at the embedded gateway."""
+        said, broken = idle_connections(lambda: self.time_is_up)
+        self.tally.broken += broken
+        self.runs += 1
+        return said
+
     def stories(self, kind: str) -> str:
         """Random lives of a session, on one store."""
         with ground(kind) as (folder, postgres):
@@ -148,7 +157,8 @@ def main() -> int:
         ("races", soak.races),
         ("stories", soak.stories),
     ]
-    turns = itertools.cycle([(kind, *one) for one in rounds for kind in ("SQLite", "PostgreSQL")])
+    on_stores = [(kind, *one) for one in rounds for kind in ("SQLite", "PostgreSQL")]
+    turns = itertools.cycle([*on_stores, ("gateway", "idle", soak.idle)])
     while not soak.time_is_up and not soak.tally.broken:
         kind, name, one = next(turns)
         try:

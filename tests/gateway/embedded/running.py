@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -156,7 +157,8 @@ Behaviour = Callable[[Peer, Seen], bool]
 class Upstream:
     """A strict HTTP/1.1 server: one thread a connection, `behave` by path, otherwise a small JSON answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.seen: list[Seen] = []
         self.broken: list[str] = []
         """What could not be read as requests."""
@@ -187,8 +189,11 @@ class Upstream:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        peer = Peer(connection)
         try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.add(connection)
+            peer = Peer(connection)
             while self._one(peer):
                 pass
         except (EOFError, OSError):
@@ -253,8 +258,8 @@ class Answer:
 class Caller:
     """A client of raw bytes."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    def __init__(self, port: int, *, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE, source_address=(source, 0))
         self.peer = Peer(self.socket)
 
     def __enter__(self) -> Caller:

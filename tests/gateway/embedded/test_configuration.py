@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from portero.core.errors import ConfigurationError
 from portero.gateway.embedded.run import run
 from portero.gateway.embedded.state import State
 from portero.gateway.engines import Options
 from portero.testing.jwks_server import JwksServer
+from tests.gateway.embedded.certificates import write_certificate
 from tests.gateway.embedded.conftest import ENVIRON, World, write_manifest
 from tests.gateway.embedded.running import Caller, until
 
 TLS = 'tls = { certificate = "chain.pem", key = "key.pem" }'
-
-
-def write_certificate(folder: Path, name: str = "localhost") -> None:
-    """A certificate of its own, for this machine."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "chain.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def test_tls_is_served_and_a_new_certificate_taken_over(another: Callable[..., World], tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_rates_connections_and_bodies_are_limited(another: Callable[..., World])
 
 
 def test_many_idle_connections_cost_little_and_harm_nobody(world: World) -> None:
-    """Two thousand of them (the soak opens ten): a few KB each, and requests are served meanwhile."""
+    """Two thousand of them (`make soak` opens ten thousand): a few KB each, and requests are served meanwhile."""
     import resource
 
     count = 2000

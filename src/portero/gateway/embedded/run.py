@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -64,6 +65,10 @@ def work(manifest_file: str, address: str, control: int, access_log: bool) -> in
 
 
 def _with_loop(work: Coroutine[Any, Any, int]) -> int:
+    # Each connection is an open file, and the usual limit of 1024 is one that a process may raise for itself.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 
