@@ -83,7 +83,8 @@ def touched(key: Key[Any], aggregate: Any) -> set[Identity]:
         case StreamsKey():
             found.add(("streams", None))
         case LinkedIdentitiesKey():
-            found.add(("linked of", key.subject))
+            # A link that is taken away names no person: any write may be one of theirs.
+            found |= {("linked of", key.subject), EVERYTHING}
         case ConsentsKey():
             found.add(("consents", key.subject))
         case _:

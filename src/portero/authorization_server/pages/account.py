@@ -233,10 +233,14 @@ def is_operator(site: Site, present: Present) -> bool:
     return bool(role) and role in present.user.roles
 
 
-async def sign_in_first(site: Site, visit: Visit, *, path: str) -> Response:
-    """Ask who is there, and go on to a page of the account. A form whose sign-in ended is not carried out later."""
+async def sign_in_first(site: Site, visit: Visit, *, path: str, fresh: bool = False) -> Response:
+    """Ask who is there, and go on to a page of the account. A form whose sign-in ended is not carried out later.
+
+    Args:
+        fresh: also ask who is signed in already.
+    """
     response = see_other("")
-    handle = await begin(site, visit, PendingPage(path), response=response)
+    handle = await begin(site, visit, PendingPage(path, fresh), response=response)
     response.headers["location"] = site.path(f"/sign-in?login={handle}")
     return response
 

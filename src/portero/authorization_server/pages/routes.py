@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.authorize import authorize
 from portero.authorization_server.endpoints.end_session import end_session
-from portero.authorization_server.pages import allowed, device, password
+from portero.authorization_server.pages import allowed, device, password, ways
 from portero.authorization_server.pages.account import account, front, signed_out
 from portero.authorization_server.pages.console import console_pages
 from portero.authorization_server.pages.site import Site, site_of
@@ -33,6 +33,8 @@ def browser_routes(context: Context) -> list[BaseRoute]:
         Route("/end_session", site.endpoint(end_session), methods=both),
         Route("/account", site.endpoint(account), methods=both),
         Route(allowed.PATH, site.endpoint(allowed.applications), methods=both),
+        Route(ways.PATH, site.endpoint(ways.ways_in), methods=both),
+        Route(ways.CONFIRM_PATH, site.endpoint(ways.confirm), methods=both),
         Route(password.PATH, site.endpoint(password.password), methods=both),
         *(Route(path, site.endpoint(page), methods=both) for path, page in console_pages(site).items()),
         Route("/signed-out", site.endpoint(signed_out), methods=["GET"]),

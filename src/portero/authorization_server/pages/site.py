@@ -59,6 +59,11 @@ class Site:
         """Our name in every answer."""
         return Issuer(self.context.config.issuer)
 
+    @property
+    def others_vouch(self) -> bool:
+        """There are ways to sign in by somebody else's word, which a person may link."""
+        return any(method.panel is None for method in self.methods.values())
+
     def path(self, path: str) -> str:
         """A link to one of our pages."""
         return self.base + path

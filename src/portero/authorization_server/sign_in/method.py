@@ -130,6 +130,10 @@ class Door:
     step: str
     mark: str = ""
     """A class of the style sheet, for a sign beside the label."""
+    provider: str = ""
+    """Who vouches behind it, as links name them; empty: nobody else does, and nothing can be linked."""
+    provider_name: str = ""
+    """What people call them."""
 
 
 class Method(Protocol):

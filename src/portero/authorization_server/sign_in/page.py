@@ -25,10 +25,12 @@ from portero.authorization_server.sign_in.finish import (
     client_of,
     form_targets,
 )
+from portero.authorization_server.sign_in.link_request import WAYS_PATH, keep_found
 from portero.authorization_server.sign_in.method import Again, Ask, Attempt, Away, Door, Method, Proven, StepOf
 from portero.authorization_server.sign_in.opening import open_session
 from portero.authorization_server.sign_in.transactions import (
     PendingAuthorization,
+    PendingLink,
     PendingPage,
     PendingSignOut,
     Transaction,
@@ -104,6 +106,8 @@ async def consent(site: Site, visit: Visit) -> Response:
 
 
 async def _shown(site: Site, visit: Visit, *, transaction: Transaction, client: Client | None) -> Response:
+    if isinstance(transaction.pending, PendingLink):
+        return see_other(site.path(WAYS_PATH))
     present = await browser_session.find(site, visit)
     if present is not None and _suffices(site, transaction, present):
         return await _go_on(site, visit, transaction=transaction, client=client, present=present)
@@ -140,6 +144,8 @@ async def _taken(
     language = _language(site, visit, transaction)
     outcome = await step.run(site, visit, _attempt(transaction, method, username=""), site.texts(language))
     match outcome:
+        case Proven() if isinstance(transaction.pending, PendingLink):
+            response = await keep_found(site, visit, outcome, transaction=transaction, pending=transaction.pending)
         case Proven():
             present = await open_session(
                 site, visit, outcome, method=method.name, transaction=transaction, client=client
@@ -186,6 +192,8 @@ async def _go_on(
     match transaction.pending:
         case PendingPage(path):
             response = see_other(site.path(path))
+        case PendingLink():  # never opens a session
+            return see_other(site.path(WAYS_PATH))
         case PendingSignOut():
             return see_other(site.path(f"/end_session?login={transaction.handle}"))
         case PendingAuthorization(request):
@@ -210,10 +218,13 @@ async def _go_on(
 
 
 def _suffices(site: Site, transaction: Transaction, present: Present) -> bool:
-    if not isinstance(transaction.pending, PendingAuthorization):
+    pending = transaction.pending
+    if isinstance(pending, PendingPage) and pending.fresh:
+        return transaction.authenticated == present.session.id_digest
+    if not isinstance(pending, PendingAuthorization):
         return True
     return sign_in_suffices(
-        transaction.pending.request,
+        pending.request,
         browser=present.session,
         authenticated=transaction.authenticated,
         now=site.context.now(),
@@ -232,6 +243,13 @@ def _doors(
 ) -> Response:
     """The sign-in page: the panels and doors of every method, and what went wrong in one of them."""
     language = _language(site, visit, transaction)
+    if isinstance(transaction.pending, PendingLink):
+        return site.page(
+            "link_failed.html",
+            language=language,
+            status=400 if failed is None else failed[1].status,
+            problems=() if failed is None else [text for text, _ in failed[1].problems],
+        )
     texts = site.texts(language)
     values: dict[str, Any] = {}
     for method in site.methods.values():
@@ -272,7 +290,9 @@ def _attempt(transaction: Transaction, method: Method, *, username: str) -> Atte
     pending = transaction.pending
     kept = transaction.kept.get(method.name)
     if not isinstance(pending, PendingAuthorization):
-        return Attempt(transaction.handle, kept, username)
+        # Who is linked should be who sits here, and not whose sign-in somebody left at the provider.
+        fresh = isinstance(pending, PendingLink) or (isinstance(pending, PendingPage) and pending.fresh)
+        return Attempt(transaction.handle, kept, username, fresh=fresh)
     request = pending.request
     acr_values = request.essential_acr or request.acr_values
     fresh = Prompt.LOGIN in request.prompt or request.max_age is not None

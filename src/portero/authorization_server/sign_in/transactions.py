@@ -37,6 +37,20 @@ class PendingPage:
     """A page of ours waits."""
 
     path: str
+    fresh: bool = False
+    """Only a sign-in that is made for it will do, however recent another is."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLink:
+    """Somebody signed in wants to link an identity elsewhere: nobody signs in with it, and no account is made."""
+
+    browser: Digest
+    """The browser session that asked; no other may finish."""
+    provider: str
+    external: str | None = None
+    """Who came back vouched for, until the person confirms; None: nobody yet."""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +60,7 @@ class PendingSignOut:
     parameters: dict[str, str]
 
 
-Pending = PendingAuthorization | PendingPage | PendingSignOut
+Pending = PendingAuthorization | PendingPage | PendingLink | PendingSignOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,10 @@ class Transaction:
     def by(self, browser_session: Digest) -> LoginTransaction:
         """The record that remembers who signed in for it."""
         return replace(self.record, request=_to_json(self.pending, authenticated=browser_session, kept={}))
+
+    def found(self, pending: PendingLink) -> LoginTransaction:
+        """The record that remembers who is to be linked."""
+        return replace(self.record, request=_to_json(pending, authenticated=None, kept={}))
 
     def keeping(self, method: str, what: Mapping[str, Any] | None) -> LoginTransaction:
         """The record in which a method keeps something, or nothing any more."""
@@ -134,8 +152,10 @@ def _to_json(pending: Pending, *, authenticated: Digest | None, kept: Mapping[st
     match pending:
         case PendingAuthorization(request):
             members["authorization"] = request_to_json(request)
-        case PendingPage(path):
-            members["page"] = path
+        case PendingPage(path, fresh):
+            members |= {"page": path, "fresh": fresh}
+        case PendingLink(browser, provider, external, label):
+            members["link"] = [browser.hex(), provider, external, label]
         case PendingSignOut(parameters):
             members["sign_out"] = parameters
     return json.dumps(members, separators=(",", ":"))
@@ -148,5 +168,8 @@ def _from_json(text: str) -> tuple[Pending, Digest | None, Mapping[str, Any]]:
     if "authorization" in members:
         return PendingAuthorization(request_from_json(members["authorization"])), authenticated, kept
     if "page" in members:
-        return PendingPage(members["page"]), authenticated, kept
+        return PendingPage(members["page"], members.get("fresh", False)), authenticated, kept
+    if "link" in members:
+        browser, provider, external, label = members["link"]
+        return PendingLink(Digest(bytes.fromhex(browser)), provider, external, label), authenticated, kept
     return PendingSignOut(members["sign_out"]), authenticated, kept

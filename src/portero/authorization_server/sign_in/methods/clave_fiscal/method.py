@@ -53,7 +53,8 @@ class ClaveFiscalMethod:
         }
 
     def doors(self, texts: Texts) -> tuple[Door, ...]:
-        return (Door(self.label or texts("sign_in.clave_fiscal.door"), "start"),)
+        label = self.label or texts("sign_in.clave_fiscal.door")
+        return (Door(label, "start", provider=NAME, provider_name="Clave Fiscal (AFIP)"),)
 
     def panel_values(self, attempt: Attempt) -> Mapping[str, Any]:
         return {}

@@ -61,7 +61,12 @@ class OpenIdMethod:
 
     def doors(self, texts: Texts) -> tuple[Door, ...]:
         return tuple(
-            Door(texts("sign_in.openid.door", provider=provider.label), f"{name}/start")
+            Door(
+                texts("sign_in.openid.door", provider=provider.label),
+                f"{name}/start",
+                provider=provider.issuer,
+                provider_name=provider.label,
+            )
             for name, provider in self.providers.items()
         )
 
