@@ -218,6 +218,48 @@ def test_signed_out_there_is_signed_out_here(server: Server, acme: LyingProvider
     assert len(server.read(SubjectKey(ANA.subject)).browsers) == 1
 
 
+def _sign_out(browser: Browser, **parameters: str) -> Answer:
+    page = browser.get(f"/end_session?{urlencode(parameters)}")
+    return browser.post("/end_session", {**page.form(form_token=page.forms[0]["form_token"]), "decision": "sign_out"})
+
+
+def test_our_sign_out_goes_on_there_and_comes_back(acme: LyingProvider) -> None:
+    """RP-Initiated Logout §2: ours has ended before; the hint is theirs; the application gets its answer."""
+    server = Server(config=config(acme, sign_out=True))
+    acme.metadata = {"end_session_endpoint": f"{acme.issuer}/end"}
+    browser = server.browser()
+    come_back(browser, leave(browser, acme))
+    subject = server.read(LinkedKey(acme.issuer, "ada-1")).subject
+    page = _sign_out(browser, client_id="shop", post_logout_redirect_uri="http://localhost:8100/bye", state="x")
+    onward = page.text.partition('content="0;url=')[2].partition('"')[0].replace("&amp;", "&")
+    members = {name: values[0] for name, values in parse_qs(urlsplit(onward).query).items()}
+
+    assert onward.startswith(f"{acme.issuer}/end?")
+    assert server.read(SubjectKey(subject)).browsers == ()
+    assert not [name for name in browser.cookies if name.endswith("_session")]
+    assert members["id_token_hint"].count(".") == 2
+    assert members["client_id"] == CLIENT_ID
+    assert members["post_logout_redirect_uri"] == f"{ISSUER}/sign-in/openid/acme/signed-out"
+    back = browser.get(f"/sign-in/openid/acme/signed-out?state={members['state']}")
+    assert browser.follow(back).location == "http://localhost:8100/bye?state=x"
+    assert browser.get("/sign-in/openid/acme/signed-out?state=//evil.example").location == "/signed-out"
+
+
+@pytest.mark.parametrize("gone", ["setting", "endpoint", "provider"])
+def test_our_sign_out_ends_here_where_it_cannot_go_on(acme: LyingProvider, gone: str) -> None:
+    """Not set, not offered, or not there: the person is signed out, and told so."""
+    server = Server(config=config(acme, sign_out=gone != "setting"))
+    acme.metadata = {} if gone == "endpoint" else {"end_session_endpoint": f"{acme.issuer}/end"}
+    browser = server.browser()
+    come_back(browser, leave(browser, acme))
+    if gone == "provider":
+        acme.status["/.well-known/openid-configuration"] = 500
+    page = _sign_out(browser)
+
+    assert (page.status, "0;url=" in page.text) == (200, False)
+    assert server.read(SubjectKey(server.read(LinkedKey(acme.issuer, "ada-1")).subject)).browsers == ()
+
+
 def test_an_id_token_signs_nobody_out(server: Server, acme: LyingProvider) -> None:
     """Nor does a stranger's, or one for another client; and what we cannot check is 503, not their mistake."""
     browser = server.browser()

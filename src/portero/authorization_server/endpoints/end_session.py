@@ -19,7 +19,7 @@ from portero.authorization_server.sign_in.binding import form_token, require_for
 from portero.authorization_server.sign_in.browser_session import Present
 from portero.authorization_server.sign_in.finish import client_of
 from portero.authorization_server.sign_in.transactions import PendingSignOut, begin, load
-from portero.core.errors import RequestError
+from portero.core.errors import RequestError, Unavailable
 from portero.core.oauth.end_session import (
     PARAMETERS,
     EndSessionRequest,
@@ -36,6 +36,7 @@ from portero.core.oauth.redirect_uris import csp_source
 from portero.core.sessions.ending import Ended, end_browser_session
 from portero.core.sessions.records import EndReason
 from portero.core.transitions import BrowserAggregate, BrowserKey, Client, Decision
+from portero.core.vouched import vouched_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,41 @@ async def _confirmed(site: Site, visit: Visit) -> Response:
     require_form_token(visit.form.get("form_token"), cookie=present.secret, purpose="sign-out")
     if visit.form.get("decision") != "sign_out":
         return see_other(site.path("/"))
+    return await _ended(site, visit, present, sign_out)
+
+
+async def _ended(site: Site, visit: Visit, present: Present, sign_out: _SignOut) -> Response:
+    """End the sign-in here; then, where its provider offers that, there."""
     await sign_out_of(site, present)
+    vouched = vouched_from_json(present.session.vouched)
+    if vouched is not None:
+        for method in site.methods.values():
+            there = await method.end_session_url(site, vouched)
+            if there is not None:
+                return await _onward(site, visit, sign_out, there)
     return _signed_out(site, visit, sign_out)
+
+
+async def _onward(site: Site, visit: Visit, sign_out: _SignOut, there: str) -> Response:
+    bound = Response()
+    try:
+        handle = await begin(site, visit, PendingSignOut(_carried(sign_out)), response=bound)
+    except Unavailable:  # ours has ended: that is not undone by what comes after
+        return _signed_out(site, visit, sign_out)
+    # A page that goes on by itself: Chromium holds the redirects of a form to its `form-action`.
+    response = site.page("sign_out_onward.html", language=visit.language, onward=f"{there}&state={handle}")
+    response.headers.append("set-cookie", site.cookies.clear_session())
+    for cookie in bound.headers.getlist("set-cookie"):
+        response.headers.append("set-cookie", cookie)
+    return response
+
+
+def _carried(sign_out: _SignOut) -> dict[str, str]:
+    """What is asked without the hint, which has done its work, and stays out of pages and URLs."""
+    carried = {name: value for name, value in sign_out.parameters.items() if name != "id_token_hint"}
+    if sign_out.client is not None:
+        carried["client_id"] = sign_out.client.client_id
+    return carried
 
 
 async def _answer(site: Site, visit: Visit, sign_out: _SignOut) -> Response:
@@ -106,20 +140,15 @@ async def _answer(site: Site, visit: Visit, sign_out: _SignOut) -> Response:
         return _signed_out(site, visit, sign_out)
     sessions = (await site.context.store.read(BrowserKey(present.session.id_digest))).sessions
     if is_certain(sign_out.hint, subject=present.session.subject, sessions=sessions):
-        await sign_out_of(site, present)
-        return _signed_out(site, visit, sign_out)
+        return await _ended(site, visit, present, sign_out)
     source = None if sign_out.location is None else csp_source(sign_out.location)
-    # The hint has done its work: it is not needed to confirm, and stays out of the page.
-    carried = {name: value for name, value in sign_out.parameters.items() if name != "id_token_hint"}
-    if sign_out.client is not None:
-        carried["client_id"] = sign_out.client.client_id
     return site.page(
         "sign_out.html",
         language=visit.language,
         form_targets=() if source is None else (source,),
         client=sign_out.client,
         user=present.user,
-        carried=carried,
+        carried=_carried(sign_out),
         form_token=form_token(present.secret, purpose="sign-out"),
     )
 

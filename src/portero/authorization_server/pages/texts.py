@@ -43,6 +43,8 @@ EN: Final[Mapping[str, str]] = {
     "sign_out.body": "You, {name}, will be signed out in this browser, of every application you use in it.",
     "sign_out.yes": "Sign out",
     "sign_out.no": "Stay signed in",
+    "sign_out.onward": "You are signed out here. Now there, too …",
+    "sign_out.go_on": "Go on",
     "signed_out.title": "You are signed out",
     "signed_out.body": "Nobody is signed in in this browser any more.",
     "signed_out.everywhere": "You are signed out on all your devices. Applications stop working there within moments.",
@@ -211,6 +213,8 @@ ES: Final[Mapping[str, str]] = {
     "sign_out.body": "{name}, se va a cerrar tu sesión en este navegador, en todas las aplicaciones que usás en él.",
     "sign_out.yes": "Cerrar sesión",
     "sign_out.no": "Seguir con la sesión",
+    "sign_out.onward": "Cerraste tu sesión acá. Ahora también allá …",
+    "sign_out.go_on": "Seguir",
     "signed_out.title": "Cerraste la sesión",
     "signed_out.body": "Ya no hay ninguna sesión iniciada en este navegador.",
     "signed_out.everywhere": "Cerraste la sesión en todos tus dispositivos. Las aplicaciones dejan de funcionar ahí "

@@ -167,6 +167,13 @@ class Method(Protocol):
         """What its panel shows where nothing went wrong yet."""
         ...
 
+    async def end_session_url(self, site: Site, vouched: Vouched) -> str | None:
+        """Where a sign-out here goes on, so that the person is signed out there too; `&state=` is added to it.
+
+        None: they stay signed in there. What cannot be reached is None too, and logged: ours has ended already.
+        """
+        ...
+
     def routes(self, site: Site) -> list[BaseRoute]:
         """Requests that belong to no attempt of the browser that brings them: what others send us."""
         ...

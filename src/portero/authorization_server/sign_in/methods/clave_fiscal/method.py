@@ -59,6 +59,9 @@ class ClaveFiscalMethod:
     def panel_values(self, attempt: Attempt) -> Mapping[str, Any]:
         return {}
 
+    async def end_session_url(self, site: Site, vouched: Vouched) -> None:
+        return None
+
     def routes(self, site: Site) -> list[BaseRoute]:
         async def receive(site: Site, visit: Visit) -> Response:
             return await arrival.receive(site, visit, rules=self.rules, method=NAME)

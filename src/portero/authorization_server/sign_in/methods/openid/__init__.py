@@ -5,11 +5,13 @@
 preset = "google"                        # google, entra, keycloak, autenticar or mi_argentina: see presets.py
 client_id = "…"
 client_secret_env = "GOOGLE_SECRET"      # the environment variable that holds it
+sign_out = true                          # who signs out here signs out there too, where it offers that
 ```
 
 Steps, for each provider NAME: `NAME/start` (a link; leaves with state, nonce and a PKCE challenge) and `NAME/callback`
 (the redirect URI to register there), which goes on to `NAME/finish`, where the code is redeemed. Beside them
-`NAME/backchannel-logout`, where the provider says that somebody signed out.
+`NAME/backchannel-logout`, where the provider says that somebody signed out, and
+`NAME/signed-out`, the post-logout redirect URI to register there.
 """
 
 from __future__ import annotations

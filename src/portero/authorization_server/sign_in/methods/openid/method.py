@@ -12,13 +12,14 @@ from urllib.parse import urlencode
 
 from starlette.routing import BaseRoute
 
+from portero.adapters.fetch.discovery import discover_provider
 from portero.adapters.telemetry.json_log import log
 from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.texts import Texts
 from portero.authorization_server.pages.visit import Visit
 from portero.authorization_server.sign_in.cookies import HANDLE_LENGTH
 from portero.authorization_server.sign_in.method import Again, Ask, Attempt, Away, Door, Outcome, Person, Proven, StepOf
-from portero.authorization_server.sign_in.methods.openid import signed_out
+from portero.authorization_server.sign_in.methods.openid import ending, signed_out
 from portero.authorization_server.sign_in.methods.openid.provider import (
     Departure,
     Provider,
@@ -73,10 +74,22 @@ class OpenIdMethod:
     def panel_values(self, attempt: Attempt) -> Mapping[str, Any]:
         return {}
 
+    async def end_session_url(self, site: Site, vouched: Vouched) -> str | None:
+        provider = next((each for each in self.providers.values() if each.issuer == vouched.provider), None)
+        if provider is None or not provider.sign_out or vouched.id_token_hint is None:
+            return None
+        try:
+            endpoint: str | None = (await drive(discover_provider(provider.issuer))).end_session_endpoint
+        except Unavailable as failure:
+            log("a provider cannot be reached", {"provider": provider.name, "what": failure.what})
+            return None
+        return None if endpoint is None else ending.location(site, provider, endpoint, hint=vouched.id_token_hint)
+
     def routes(self, site: Site) -> list[BaseRoute]:
         for provider in self.providers.values():
             provider.client_secret()  # a server that lacks one does not start
-        return [signed_out.route(site, provider) for provider in self.providers.values()]
+        providers = self.providers.values()
+        return [route(site, provider) for provider in providers for route in (signed_out.route, ending.route)]
 
 
 def _handle(visit: Visit) -> str:

@@ -43,6 +43,8 @@ class Provider:
     acr_claim: str
     acr_prefix: str
     just_in_time: bool
+    sign_out: bool
+    """Who signs out here is sent to sign out there too."""
 
     def client_secret(self) -> Secret[str] | None:
         """The secret, read now.

@@ -22,7 +22,7 @@ _TEXTS = ("issuer", "label", "client_id", "acr_claim", "acr_prefix")
 _LISTS = ("scopes", "algorithms")
 _KEYS = {
     *(*_TEXTS, *_LISTS),
-    *("preset", "client_secret_env", "token_endpoint_auth_method", "claims", "just_in_time"),
+    *("preset", "client_secret_env", "token_endpoint_auth_method", "claims", "just_in_time", "sign_out"),
 }
 _DEFAULTS: Mapping[str, Any] = {
     "scopes": ["openid", "profile", "email"],
@@ -31,6 +31,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "claims": {},
     "acr_claim": "acr",
     "just_in_time": True,
+    "sign_out": False,
 }
 
 
@@ -78,8 +79,9 @@ def _provider(name: str, table: object) -> Provider:
     for algorithm in said["algorithms"]:
         if algorithm not in ALGORITHMS or algorithm.startswith("HS"):
             raise ConfigurationError(f"{where}.algorithms", algorithm, "asymmetric algorithms, such as RS256")
-    if not isinstance(said["just_in_time"], bool):
-        raise ConfigurationError(f"{where}.just_in_time", said["just_in_time"], "true or false")
+    for key in ("just_in_time", "sign_out"):
+        if not isinstance(said[key], bool):
+            raise ConfigurationError(f"{where}.{key}", said[key], "true or false")
     return Provider(
         name=name,
         issuer=Issuer(_issuer(where, said["issuer"])),
@@ -93,6 +95,7 @@ def _provider(name: str, table: object) -> Provider:
         acr_claim=said["acr_claim"],
         acr_prefix=said["acr_prefix"],
         just_in_time=said["just_in_time"],
+        sign_out=said["sign_out"],
     )
 
 

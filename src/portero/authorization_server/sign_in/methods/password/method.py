@@ -23,6 +23,7 @@ from portero.authorization_server.sign_in.methods.password.authenticate import (
 from portero.authorization_server.sign_in.methods.password.texts import TEXTS
 from portero.core.events import Event, EventName
 from portero.core.types import Secret
+from portero.core.vouched import Vouched
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,9 @@ class PasswordMethod:
 
     def panel_values(self, attempt: Attempt) -> Mapping[str, Any]:
         return {"username": attempt.username[:MAX_USERNAME], "missing": (), "wrong": False}
+
+    async def end_session_url(self, site: Site, vouched: Vouched) -> None:
+        return None
 
     def routes(self, site: Site) -> list[BaseRoute]:
         return []
