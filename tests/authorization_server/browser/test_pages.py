@@ -320,7 +320,7 @@ def test_every_text_is_shown_somewhere() -> None:
         "scope.",
         "devices.done.",
         "device.done.",
-            "ways.done.",
+        "ways.done.",
         "password.problem.",
         "sign_in.wait",
     )
