@@ -12,10 +12,13 @@ from portero.cli.program import LazyGroup
 @click.command(
     "afip",
     cls=LazyGroup,
-    lazily={"emulate": ("afip_emulate", "Run an AFIP of one's own: Clave Fiscal with every fault.")},
+    lazily={
+        "ticket": ("afip_ticket", "Print a ticket (WSAA) for one of AFIP's business services."),
+        "emulate": ("afip_emulate", "Run an AFIP of one's own: Clave Fiscal and WSAA, with every fault."),
+    },
 )
 def command() -> None:
-    """AFIP (ARCA): try «Ingresar con Clave Fiscal» without AFIP."""
+    """AFIP (ARCA): tickets for programs, and an AFIP of one's own to try things without AFIP."""
 
 
 DEFAULT_FOLDER = Path("afip-emulador")

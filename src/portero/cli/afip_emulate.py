@@ -29,7 +29,7 @@ from portero.core.errors import ConfigurationError
     help="Where its certificate is written, for the receiver to believe. Made anew with each start.",
 )
 def command(port: int, services: tuple[str, ...], folder: Path) -> None:
-    """Run an AFIP of one's own: it signs people in with Clave Fiscal, rightly or with a fault of your choice.
+    """Run an AFIP of one's own: Clave Fiscal and WSAA, rightly or with a fault of your choice.
 
     It listens on loopback only. Its people, CUITs and keys are made up. Its first page, in Spanish,
     explains it and says what to configure.
@@ -66,6 +66,8 @@ En la configuración de Portero:
   src = "{emulator.src}"
   key_file = "{certificate.resolve()}"
   algorithm = "RS1"
+
+WSAA: {url}/ws/services/LoginCms
 """
     )
     server.run(sockets=[listener])

@@ -67,7 +67,7 @@ COMMANDS = {
     "logout": ("logout", "Sign out on this machine."),
     "whoami": ("whoami", "Who is signed in on this machine."),
     "token": ("token", "Print an access token that is good now."),
-    "afip": ("afip", "AFIP (ARCA): an emulator of Clave Fiscal for tests."),
+    "afip": ("afip", "AFIP (ARCA): tickets for programs (WSAA), and an emulator."),
     "doctor": ("doctor", "Check a configuration from end to end, and say how to mend it."),
 }
 

@@ -77,7 +77,7 @@ class Fetcher:
         limit = max_bytes or self._limits.max_bytes
         try:
             with self._client.stream(
-                _method(request), request.url, headers=request.headers, data=request.form
+                _method(request), request.url, headers=request.headers, data=request.form, content=request.body
             ) as response:
                 _refuse_what_is_not_read(response)
                 body = bytearray()
@@ -151,7 +151,7 @@ class AsyncFetcher:
             async with (
                 asyncio.timeout(self._limits.timeout),
                 self._client.stream(
-                    _method(request), request.url, headers=request.headers, data=request.form
+                    _method(request), request.url, headers=request.headers, data=request.form, content=request.body
                 ) as response,
             ):
                 _refuse_what_is_not_read(response)
@@ -214,7 +214,7 @@ def _drive(conversation: Conversation[T], fetch: Callable[[FetchRequest], Fetche
 
 
 def _method(request: FetchRequest) -> str:
-    return "GET" if request.form is None else "POST"
+    return "GET" if request.form is None and request.body is None else "POST"
 
 
 def _refuse_what_is_not_read(response: httpx2.Response) -> None:

@@ -26,6 +26,8 @@ class FetchRequest:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     form: Mapping[str, str | list[str]] | None = field(default=None, repr=False)
     """Sent as `application/x-www-form-urlencoded` with POST, a list as one field many times; `None`: GET."""
+    body: bytes | None = field(default=None, repr=False)
+    """Sent with POST as it is, in place of a form; `headers` say what it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,5 +9,15 @@ from __future__ import annotations
 from portero.testing.afip.app import Emulator, emulator_app
 from portero.testing.afip.authority import Authority, new_authority
 from portero.testing.afip.clave_fiscal import ClaveFiscalServer, Message, Switch
+from portero.testing.afip.wsaa import WsaaServer
 
-__all__ = ["Authority", "ClaveFiscalServer", "Emulator", "Message", "Switch", "emulator_app", "new_authority"]
+__all__ = [
+    "Authority",
+    "ClaveFiscalServer",
+    "Emulator",
+    "Message",
+    "Switch",
+    "WsaaServer",
+    "emulator_app",
+    "new_authority",
+]

@@ -16,6 +16,8 @@ from portero.adapters.afip.cuit import is_cuit
 from portero.testing.afip import pages
 from portero.testing.afip.authority import Authority, new_authority, pem_of
 from portero.testing.afip.clave_fiscal import LIFETIME, ClaveFiscalServer, Switch, companies
+from portero.testing.afip.wsaa import WsaaServer
+from portero.testing.afip.wsaa_routes import wsaa_routes
 
 LOGIN_PATH = "/contribuyente_/login.xhtml"
 _MAX_FORM = 16 * 1024
@@ -53,6 +55,7 @@ class Emulator:
 
     def __post_init__(self) -> None:
         self.authority = self.authority or new_authority(now=self.now())
+        self.wsaa = WsaaServer(self.authority)
         first: ClaveFiscalServer | None = None
         for service in self.services:
             # One authentication server with one key, whatever the service.
@@ -118,5 +121,6 @@ def emulator_app(emulator: Emulator) -> Starlette:
             Route(LOGIN_PATH, login, methods=["GET", "POST"]),
             Route("/certificado.pem", certificate),
             Route("/readyz", ready),
+            *wsaa_routes(emulator.wsaa, emulator.now),
         ]
     )

@@ -7,6 +7,7 @@ from html import escape
 
 from portero.adapters.afip.cuit import readable
 from portero.testing.afip.clave_fiscal import Switch
+from portero.testing.afip.wsaa import FAULTS, LOST, PATH, SLOW
 
 MEANINGS = {
     Switch.WRONG_KEY: "firmado con otra clave",
@@ -57,6 +58,7 @@ def front(services: Mapping[str, str], login_path: str, src: str, certificate: s
         for name, url in services.items()
     )
     switches = "".join(f"<li><code>{switch.value}</code>: {escape(said)}</li>" for switch, said in MEANINGS.items())
+    faults = "".join(f"<li><code>{code}</code>: {escape(text)}</li>" for code, text in FAULTS.items())
     return _page(
         "Emulador de AFIP",
         f"""<p>Un AFIP de juguete para probar «Ingresar con Clave Fiscal» sin AFIP. Las personas, los CUIT y las claves
@@ -71,6 +73,15 @@ algorithm = "RS1"</pre>
 <details><summary>Ver el certificado</summary><pre>{escape(certificate)}</pre></details>
 <h2>Fallas que sabe provocar</h2><p>En la pantalla de ingreso elegís una; un receptor correcto rechaza todas menos las
 que dicen «se acepta».</p><ul>{switches}</ul>
+<h2>WSAA: tickets para programas</h2><p>El servicio está en <code>{PATH}</code>. Un certificado de computadora, para
+un pedido (CSR) hecho con openssl, y un ticket:</p>
+<pre>openssl req -new -newkey rsa:2048 -nodes -keyout miapp.key -subj /CN=miapp -out miapp.csr
+curl --data-binary @miapp.csr "http://localhost:9400/admin/certs?alias=miapp&amp;cuit=20111111112" -o miapp.crt
+portero afip ticket wsfe --certificate miapp.crt --key miapp.key --url http://localhost:9400{PATH}</pre>
+<p>Una falla en todas las respuestas que siguen (vacía: ninguna), y los segundos en que no se da otro ticket:</p>
+<pre>curl -X POST "http://localhost:9400/admin/wsaa?falla=wsaa.unavailable&amp;ventana=120"</pre>
+<details><summary>Fallas de WSAA</summary><ul>{faults}<li><code>{LOST}</code>: el ticket se emite; la respuesta se
+pierde</li><li><code>{SLOW}</code>: el ticket se emite y la respuesta no llega a tiempo</li></ul></details>
 <h2>Lo que no se sabe de producción</h2><p>AFIP no publica la especificación de este canal. No se conocen la clave ni
 el algoritmo que usa hoy, las condiciones para registrar un servicio, el significado de <code>regmethod</code> y
 <code>reltype</code>, ni hay forma conocida de cerrar la sesión en AFIP.</p>""",
