@@ -68,6 +68,6 @@ def test_empty_lines_before_a_request_are_read_once() -> None:
     lines = Copied(b"\r\n" * 4096)
     connection = ClientConnection.__new__(ClientConnection)
 
-    connection._heads(lines)
+    connection.heads(lines)
 
     assert Copied.total <= len(lines)
