@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar
 
 from portero.authorization_server.config import Config
 from portero.core.digests import sha256_of
 from portero.core.events import Event
 from portero.core.revocation.cause import caused_at
 from portero.core.transitions import Client, ClientKey, Decision, Key
-from portero.core.types import ClientId, Digest, NumericDate, Secret
+from portero.core.types import ClientId, Digest, Issuer, NumericDate, Secret
 from portero.ports import Clock, PasswordHasher, Random, Store
 
 A = TypeVar("A")
@@ -121,6 +121,15 @@ async def find_client(store: Store, documents: ClientDocuments | None, client_id
     return client
 
 
+class EndingTerms(TypedDict):
+    """What every end of a session is written with."""
+
+    now: NumericDate
+    iss: Issuer
+    leeway: int
+    """Seconds past a token's `exp` for which its end is told (decision 0182)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The composition root's result."""
@@ -141,6 +150,12 @@ class Context:
     def now(self) -> NumericDate:
         """The current second, once per request."""
         return NumericDate(int(self.clock.now()))
+
+    def ending_terms(self) -> EndingTerms:
+        """The terms of an end that happens now, the same for pages, API, console and peers."""
+        config = self.config
+        leeway = int(config.revocation_margin.total_seconds())
+        return EndingTerms(now=self.now(), iss=Issuer(config.issuer), leeway=leeway)
 
     async def commit(self, key: Key[A], decide: Callable[[A], Decision[R]], *, now: NumericDate) -> R:
         """Run a transition, and once it is durable tell the telemetry what the committed decision counted.

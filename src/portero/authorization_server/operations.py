@@ -96,5 +96,5 @@ class Operations:
         return signed(decision, by=self.by)
 
     def _terms(self) -> tuple[NumericDate, Issuer, int]:
-        config = self.context.config
-        return self.context.now(), Issuer(config.issuer), int(config.revocation_margin.total_seconds())
+        terms = self.context.ending_terms()
+        return terms["now"], terms["iss"], terms["leeway"]

@@ -85,7 +85,7 @@ async def withdraw_own_consent(
     desk: AtDesk, person: ThisPerson, client_id: Annotated[str, Path(max_length=MAX_ID)]
 ) -> None:
     """Take an agreement back: what the application has of one's own ends at once."""
-    subject, terms = person.user.subject, desk.terms()
+    subject, terms = person.user.subject, desk.context.ending_terms()
     if await desk.context.store.read(ConsentKey(subject, ClientId(client_id))) is None:
         raise not_found("agreement")
 

@@ -7,7 +7,7 @@ a token of its own cannot turn to its owner's account with it. No cookie is ever
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.openapi.models import OAuthFlowAuthorizationCode, OAuthFlowClientCredentials, OAuthFlows
@@ -21,7 +21,7 @@ from portero.authorization_server.operations import Operations
 from portero.core.errors import RequestError
 from portero.core.oauth.errors import insufficient_scope, invalid_token
 from portero.core.transitions import SubjectKey, User
-from portero.core.types import ClientId, Issuer, NumericDate, Sid, Subject
+from portero.core.types import ClientId, Sid, Subject
 
 ACCOUNT = "account"
 """The scope with which an application of ours acts for a person in their account."""
@@ -50,14 +50,6 @@ _OPERATOR = OAuth2(
 )
 
 
-class EndingTerms(TypedDict):
-    """What every end of a session is written with."""
-
-    now: NumericDate
-    iss: Issuer
-    leeway: int
-
-
 @dataclass(frozen=True, slots=True)
 class Desk:
     """The ports, and who may be believed."""
@@ -65,12 +57,6 @@ class Desk:
     context: Context
     clients: Clients
     bearers: Bearers
-
-    def terms(self) -> EndingTerms:
-        """The terms of an end that happens now."""
-        config = self.context.config
-        leeway = int(config.revocation_margin.total_seconds())
-        return EndingTerms(now=self.context.now(), iss=Issuer(config.issuer), leeway=leeway)
 
     async def client_name(self, client_id: ClientId) -> str:
         """What people call a client; its id where it is not registered any more."""

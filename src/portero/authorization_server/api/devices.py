@@ -49,7 +49,7 @@ async def end_one(desk: Desk, sid: Sid, *, expected_subject: Subject) -> None:
         RequestError: 404, no such session.
         Unavailable: nothing was ended.
     """
-    terms = desk.terms()
+    terms = desk.context.ending_terms()
     reason = EndReason.DEVICE_ENDED
 
     def decide(aggregate: SessionAggregate) -> Decision[Ended]:
@@ -68,7 +68,7 @@ async def end_many(desk: Desk, subject: Subject, *, but: Sid | None = None) -> E
     Raises:
         Unavailable: nothing was ended.
     """
-    terms = desk.terms()
+    terms = desk.context.ending_terms()
     reason = EndReason.SIGNED_OUT_EVERYWHERE
 
     def decide(aggregate: SubjectAggregate) -> Decision[Ended]:

@@ -71,7 +71,7 @@ async def sign_out_of(site: Site, present: Present) -> None:
     Raises:
         Unavailable: nothing was ended.
     """
-    terms = browser_session.ending_terms(site)
+    terms = site.context.ending_terms()
 
     def decide(aggregate: BrowserAggregate) -> Decision[Ended]:
         return end_browser_session(aggregate, reason=EndReason.SIGNED_OUT, **terms)

@@ -133,7 +133,7 @@ async def _rename(site: Site, visit: Visit, present: Present) -> str:
 
 
 async def _end_one(site: Site, visit: Visit, present: Present) -> Response:
-    terms = browser_session.ending_terms(site)
+    terms = site.context.ending_terms()
 
     def decide(aggregate: SessionAggregate) -> Decision[bool]:
         decision = decide_end_session(
@@ -148,7 +148,7 @@ async def _end_one(site: Site, visit: Visit, present: Present) -> Response:
 
 
 async def _end_of_subject(site: Site, present: Present, choose: Callable[[SubjectAggregate], SubjectAggregate]) -> None:
-    terms = browser_session.ending_terms(site)
+    terms = site.context.ending_terms()
 
     def decide(aggregate: SubjectAggregate) -> Decision[Ended]:
         return end_everything_of(choose(aggregate), reason=EndReason.SIGNED_OUT_EVERYWHERE, **terms)

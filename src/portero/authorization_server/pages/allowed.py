@@ -77,7 +77,7 @@ async def _withdrawn(site: Site, visit: Visit, present: Present) -> Response:
     client_id = visit.form.require("client_id")
     if len(client_id) > MAX_CLIENT_ID:
         raise RequestError("invalid_request", "client_id is too long")
-    subject, terms = present.session.subject, browser_session.ending_terms(site)
+    subject, terms = present.session.subject, site.context.ending_terms()
 
     def decide(aggregate: SubjectAggregate) -> Decision[Ended]:
         return withdraw_consent(aggregate, subject=subject, client_id=ClientId(client_id), **terms)

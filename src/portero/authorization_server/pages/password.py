@@ -73,7 +73,7 @@ async def _changed(site: Site, visit: Visit, present: Present) -> Response:
 
 
 async def _kept(site: Site, visit: Visit, present: Present, *, phc: str) -> Response:
-    terms = browser_session.ending_terms(site)
+    terms = site.context.ending_terms()
     secret, fresh = browser_session.fresh(
         site, visit, user=present.user, proven=proven_by_password(present.user, now=terms["now"])
     )

@@ -153,7 +153,7 @@ async def _unlinked(site: Site, visit: Visit, present: Present) -> Response:
     subject = present.session.subject
     if not await unlink(site, subject, key, usable=usable, password=_has_password(site, present)):
         return _back(site, visit, done="last")
-    terms = browser_session.ending_terms(site)
+    terms = site.context.ending_terms()
 
     def decide(aggregate: SubjectAggregate) -> Decision[Ended]:
         browsers = tuple(browser for browser in aggregate.browsers if _came_by(browser, key, present))

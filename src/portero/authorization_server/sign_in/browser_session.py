@@ -9,7 +9,6 @@ browser, one person.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
@@ -20,7 +19,7 @@ from portero.core.sessions.device_name import device_name
 from portero.core.sessions.ending import end_browser_session
 from portero.core.sessions.records import BrowserSession, EndReason
 from portero.core.transitions import BrowserAggregate, BrowserKey, Decision, Delete, Put, User
-from portero.core.types import Issuer, NumericDate, Secret
+from portero.core.types import NumericDate, Secret
 from portero.core.vouched import vouched_to_json
 
 
@@ -31,20 +30,6 @@ class Present:
     secret: Secret[str]
     session: BrowserSession
     user: User
-
-
-class EndingTerms(TypedDict):
-    """What every end of a session is written with."""
-
-    now: NumericDate
-    iss: Issuer
-    leeway: int
-
-
-def ending_terms(site: Site) -> EndingTerms:
-    """The terms of an end that happens now."""
-    leeway = int(site.context.config.revocation_margin.total_seconds())
-    return EndingTerms(now=site.context.now(), iss=site.issuer, leeway=leeway)
 
 
 async def find(site: Site, visit: Visit) -> Present | None:
@@ -86,7 +71,7 @@ async def replace_session(site: Site, *, old: BrowserSession, new: BrowserSessio
     Raises:
         Unavailable: the old one still stands, without a cookie, until its end.
     """
-    terms = ending_terms(site)
+    terms = site.context.ending_terms()
 
     def decide(aggregate: BrowserAggregate) -> Decision[None]:
         if aggregate.browser is None:

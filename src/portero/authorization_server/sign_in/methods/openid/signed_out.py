@@ -13,7 +13,6 @@ from starlette.routing import Route
 
 from portero.authorization_server.endpoints.exchange import BodyTooLarge, read_body
 from portero.authorization_server.pages.site import Site
-from portero.authorization_server.sign_in.browser_session import ending_terms
 from portero.authorization_server.sign_in.methods.openid.provider import Provider, drive, keys_of
 from portero.core.errors import RequestError, Unavailable
 from portero.core.logout.verification import LoggedOut, verify_logout_token
@@ -58,7 +57,7 @@ async def _end(site: Site, provider: Provider, said: LoggedOut) -> None:
     linked = await site.context.store.read(LinkedKey(provider.issuer, said.subject))
     if linked is None:
         return  # nobody here: they are out already
-    terms = ending_terms(site)
+    terms = site.context.ending_terms()
 
     def decide(aggregate: SubjectAggregate) -> Decision[Ended]:
         browsers = tuple(one for one in aggregate.browsers if _is_meant(one, provider, said))
