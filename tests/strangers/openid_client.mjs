@@ -37,7 +37,7 @@ if (given.law === "refuses") {
   process.exit(0);
 }
 
-const tokens = await signIn();
+const tokens = await signIn(given.prompt ? { prompt: given.prompt } : {});
 const claims = tokens.claims();
 report({ claims });
 report({ userinfo: await client.fetchUserInfo(config, tokens.access_token, claims.sub) });

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
@@ -20,6 +22,8 @@ class Person:
     browser: httpx2.Client = field(default_factory=lambda: httpx2.Client(headers={"accept": "text/html"}))
     asked: list[str] = field(default_factory=list)
     """The paths whose forms they filled in, in order."""
+    vouches: str = ""
+    """The issuer of a provider whose door they take where there is one; its forms are filled in as ours are."""
 
     def visit(self, url: str, *, until: str | None = None) -> Answer:
         """Go to a page, and on from there until somebody shows one that asks nothing.
@@ -44,14 +48,28 @@ class Person:
                 seen = self.browser.get(target)
                 continue
             page = _answer(seen)
+            onward = self._onward(page)
+            if onward is not None:
+                seen = self.browser.get(urljoin(page.url, html.unescape(onward)))
+                continue
             filled = self._filled(page)
             if filled is None:
                 return page
             seen = self._submitted(page, filled)
         raise AssertionError(f"led around in circles: {seen.url}")
 
+    def _onward(self, page: Answer) -> str | None:
+        """Where a page goes on by itself, or the door that they take."""
+        if page.status != 200:
+            return None
+        found = re.search(r'content="0;url=([^"]*)"', page.text)
+        if found is None and self.vouches:
+            found = re.search(r'href="(/sign-in/openid/[^"]*)"', page.text)
+        return None if found is None else found[1]
+
     def _filled(self, page: Answer) -> dict[str, str] | None:
-        if not page.url.startswith(self.world.issuer) or page.status != 200:
+        known = (self.world.issuer, *filter(None, [self.vouches]))
+        if not page.url.startswith(known) or page.status != 200:
             return None
         for form in page.forms:
             if "password" in form and "new_password" not in form:
@@ -60,10 +78,12 @@ class Person:
                 return {**form, "decision": "allow"}
             if form[""] == "/end_session":
                 return {**form, "decision": "sign_out"}
+            if form[""] == f"{self.vouches}/session/end/confirm":
+                return form
         return None
 
     def _submitted(self, page: Answer, form: dict[str, str]) -> httpx2.Response:
-        action = form.pop("")
+        action = form.pop("") or page.url
         self.asked.append(action)
         fields = {name: value for name, value in form.items() if name and value}
         return self.browser.post(urljoin(page.url, action), data=fields)
