@@ -249,7 +249,7 @@ def test_a_websocket_says_what_it_said_without_a_gateway(live: Live) -> None:
 
 
 def test_a_grpc_stream_answers_while_it_is_asked(live: Live) -> None:
-    """Each message is answered before the next is sent; without a token: UNAUTHENTICATED."""
+    """Each message is answered before the next is sent; no token: UNAUTHENTICATED, two: INVALID_ARGUMENT."""
 
     async def asked(sent: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
         while (message := await sent.get()) is not None:
@@ -267,6 +267,11 @@ def test_a_grpc_stream_answers_while_it_is_asked(live: Live) -> None:
             assert await call.code() is grpc.StatusCode.OK
             silent = channel.unary_stream("/test.Live/Silent")(b"")
             assert await silent.code() is grpc.StatusCode.UNAUTHENTICATED
+            for token in ("one, Bearer another", f"{live.token()}, Bearer another"):
+                two = channel.unary_stream("/test.Live/Silent")(b"", metadata=[("authorization", f"Bearer {token}")])
+                assert await two.code() is grpc.StatusCode.INVALID_ARGUMENT
+            unnamed = channel.unary_stream("/test.Other/Silent")(b"")
+            assert await unnamed.code() is grpc.StatusCode.PERMISSION_DENIED
 
     within(case())
 

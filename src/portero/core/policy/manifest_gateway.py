@@ -47,7 +47,7 @@ class Timeouts:
     request: timedelta = timedelta(seconds=60)
     """To the end of the request's body: 408."""
     connect: timedelta = timedelta(seconds=2)
-    """To a connection with an upstream: 503."""
+    """To a connection with an upstream: 504."""
     response: timedelta = timedelta(seconds=30)
     """From the end of the request to the end of the answer, unless the route is a stream: 504."""
     idle: timedelta = timedelta(seconds=60)

@@ -6,13 +6,13 @@ from typing import cast
 
 from portero.core.policy.refusal import Refusal
 from portero.gateway.embedded import admission
-from portero.gateway.embedded.answers import Failure
 from portero.gateway.embedded.client_state import HEAD, TUNNEL
 from portero.gateway.embedded.own_answers import OwnAnswers
 from portero.gateway.embedded.plans import Plan
 from portero.gateway.embedded.pool import Origin
 from portero.gateway.embedded.tunnel import Tunnel
 from portero.gateway.embedded.upstream_side import UpstreamConnection
+from portero.gateway.failures import Failure
 
 
 class Answering(OwnAnswers):

@@ -19,10 +19,11 @@ from typing import Final, cast
 from portero.core.policy.credentials import token_of_header
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
-from portero.gateway.embedded import admission, answers
-from portero.gateway.embedded.answers import Failure, bad_request
+from portero.gateway import failures
+from portero.gateway.embedded import admission
 from portero.gateway.embedded.client_state import DECIDING, EXCHANGE, GONE, HEAD, LINGER, LINGER_FOR, TUNNEL
 from portero.gateway.embedded.sending import Sending
+from portero.gateway.failures import Failure, bad_request
 from portero.resource_server.trust import KeysWanted
 
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
@@ -49,7 +50,7 @@ class ClientConnection(Sending):
         if not self.worker.joined(self):
             self._began = time.perf_counter()
             self.closes = True
-            self.fail(answers.CROWDED)
+            self.fail(failures.CROWDED)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
@@ -132,7 +133,7 @@ class ClientConnection(Sending):
         self._clear()
         try:
             if end > bounds.header_bytes:
-                raise answers.TOO_LARGE_HEAD
+                raise failures.TOO_LARGE_HEAD
             head, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
             target, query = self.checked(head)
             plan = worker.plans.young.get(target)
@@ -153,7 +154,7 @@ class ClientConnection(Sending):
         if per_client is not None:
             wait = per_client.take(self.address, self._began)
             if wait:
-                return self._ends_with(answers.too_many(wait, who="client"))
+                return self._ends_with(failures.too_many(wait, who="client"))
         requirement = plan.requirement
         authorization = self.authorization
         if requirement is None or authorization is None or plan.by_hand or self._upgrade is not None:
@@ -180,7 +181,7 @@ class ClientConnection(Sending):
         # What cannot become a request is answered at once, not when its time is over.
         first_line = data.split(b"\n", 1)[0]
         if len(data) > bounds.header_bytes:
-            self._refuse_head(answers.TOO_LARGE_HEAD)
+            self._refuse_head(failures.TOO_LARGE_HEAD)
         elif not (65 <= data[0] <= 90 or data == b"\r") or (
             len(first_line) < len(data) and not first_line.endswith(b"\r")
         ):
@@ -203,7 +204,7 @@ class ClientConnection(Sending):
         state = self.state
         if state == HEAD:
             if self._buffer:
-                self._refuse_head(answers.SLOW_CLIENT)
+                self._refuse_head(failures.SLOW_CLIENT)
             else:
                 self._let_go()
         elif state == TUNNEL and self.tunnel is not None:
@@ -217,7 +218,7 @@ class ClientConnection(Sending):
                     upstream.origin.failed(now)
                 upstream.drop()
             self._count_failure()
-            failure = answers.SLOW_UPSTREAM if self.body_done else answers.SLOW_CLIENT
+            failure = failures.SLOW_UPSTREAM if self.body_done else failures.SLOW_CLIENT
             if head_sent:
                 self.reason = failure.reason
                 self._forget_watch()

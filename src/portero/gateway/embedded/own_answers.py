@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from portero.core.policy.refusal import Refusal
-from portero.gateway.embedded.answers import Failure, problem_of, rendered
+from portero.gateway.embedded.answers import rendered
 from portero.gateway.embedded.client_state import HEAD, LINGER, LINGER_FOR, ClientState
+from portero.gateway.failures import Failure, problem_of
 
 
 class OwnAnswers(ClientState):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 
-from portero.gateway.embedded import answers
-from portero.gateway.embedded.answers import Failure, bad_request
+from portero.gateway import failures
 from portero.gateway.embedded.chunks import ChunkReader
 from portero.gateway.embedded.head_rules import NAMES, Kind, kind_of
+from portero.gateway.failures import Failure, bad_request
 
 if TYPE_CHECKING:
     from portero.gateway.embedded.worker import Worker
@@ -151,7 +151,7 @@ class RequestReader(asyncio.Protocol):
         except HttpParserInvalidMethodError:
             self._parser = HttpRequestParser(self)
             word = head.split(b" ", 1)[0]
-            raise (answers.UNKNOWN_METHOD if word.isupper() else bad_request("The method is malformed.")) from None
+            raise (failures.UNKNOWN_METHOD if word.isupper() else bad_request("The method is malformed.")) from None
         except HttpParserError:
             raise bad_request("The request is malformed.") from None
         if not self._whole:
@@ -182,7 +182,7 @@ class RequestReader(asyncio.Protocol):
             block = _host_block(host)
         self._block = block
         if len(head) > 400 and head.count(b"\n") - 2 > self.worker.bounds.headers:
-            raise answers.TOO_LARGE_HEAD
+            raise failures.TOO_LARGE_HEAD
         if self._underscored:
             raise bad_request("A header's name has an underscore.")
         self.closes = self.is_old or self.worker.draining
@@ -200,7 +200,7 @@ class RequestReader(asyncio.Protocol):
 
     def _repeated(self) -> Failure:
         if self.expects:
-            return answers.UNKNOWN_EXPECTATION
+            return failures.UNKNOWN_EXPECTATION
         return bad_request("A header that counts once is repeated.")
 
     def _framing(self) -> None:
@@ -210,7 +210,7 @@ class RequestReader(asyncio.Protocol):
             if self._content_length is not None or self.is_old:
                 raise bad_request("The request's length can be read in two ways.")
             if self._transfer_coding.lower() != b"chunked":
-                raise answers.UNKNOWN_CODING
+                raise failures.UNKNOWN_CODING
             self._chunks = ChunkReader()
             self.body_done = False
             self._received = 0
@@ -220,7 +220,7 @@ class RequestReader(asyncio.Protocol):
             self._body_left = int(self._content_length)
             self.body_done = self._body_left == 0
             if self._body_left > (self.worker.bounds.body_bytes or self._body_left):
-                raise answers.TOO_LARGE_BODY
+                raise failures.TOO_LARGE_BODY
         if not self.body_done:
             self.body_until = self.worker.now() + self.worker.bounds.body_within
 

@@ -6,9 +6,9 @@ import asyncio
 from typing import cast
 
 from portero.core.policy.principal import Principal
-from portero.gateway.embedded import admission, answers
+from portero.gateway import failures
+from portero.gateway.embedded import admission
 from portero.gateway.embedded.answering import Answering
-from portero.gateway.embedded.answers import Failure, bad_request
 from portero.gateway.embedded.chunks import BadChunks, chunk, last_chunk
 from portero.gateway.embedded.client_state import DECIDING, EXCHANGE, GONE
 from portero.gateway.embedded.head_rules import may_trail
@@ -16,6 +16,7 @@ from portero.gateway.embedded.plans import Plan
 from portero.gateway.embedded.pool import IDLE_FOR, YOUNG, Origin
 from portero.gateway.embedded.service_side import ServiceSide
 from portero.gateway.embedded.upstream_side import UpstreamConnection
+from portero.gateway.failures import Failure, bad_request
 
 
 class Sending(Answering):
@@ -41,7 +42,7 @@ class Sending(Answering):
             if per_subject is not None:
                 wait = per_subject.take((principal.issuer, principal.subject), self._began)
                 if wait:
-                    self.fail(answers.too_many(wait, who="subject"))
+                    self.fail(failures.too_many(wait, who="subject"))
                     return
         request_id = self._request_id
         fresh = worker.fresh_id()
@@ -74,7 +75,7 @@ class Sending(Answering):
         # ── to a server ──
         origin = service.cluster.choose(now)
         if origin is None:
-            self.fail(answers.NO_UPSTREAM)
+            self.fail(failures.NO_UPSTREAM)
             return
         self._send_to(origin, now)
 
@@ -131,7 +132,7 @@ class Sending(Answering):
         self._count_failure()
         if self._retries > 0 and self._try_again(origin):
             return
-        self.fail(answers.CONNECT_TIMEOUT if slow else answers.NO_CONNECTION)
+        self.fail(failures.CONNECT_TIMEOUT if slow else failures.NO_CONNECTION)
 
     def _try_again(self, tried: Origin) -> bool:
         plan = cast("Plan", self.plan)
@@ -165,7 +166,7 @@ class Sending(Answering):
             self._received += sum(map(len, pieces))
             limit = self.worker.bounds.body_bytes
             if limit and self._received > limit:
-                self._body_fails(answers.TOO_LARGE_BODY)
+                self._body_fails(failures.TOO_LARGE_BODY)
                 return
             written = b"".join(map(chunk, pieces))
             if self._chunks.done:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from portero.gateway.embedded.answers import NONSENSE, UPSTREAM_DIED, status_line
+from portero.gateway.embedded.answers import status_line
 from portero.gateway.embedded.chunks import chunk, last_chunk
 from portero.gateway.embedded.head_rules import HOP_BY_HOP, may_trail
 from portero.gateway.embedded.pool import MOST_IDLE, Origin
+from portero.gateway.failures import NONSENSE, UPSTREAM_DIED
 
 if TYPE_CHECKING:
     from portero.gateway.embedded.answering import Answering

@@ -19,6 +19,7 @@ from portero.core.policy.rendering import Challenger, http_refusal
 from portero.core.policy.requirement import Requirement
 from portero.core.policy.routes import NOT_NAMED, Free, Rule
 from portero.gateway.assertions import Assertions
+from portero.gateway.envoy.replies import REASON_HEADER
 from portero.gateway.envoy.resources import SUBJECT_HEADER
 from portero.gateway.guards import GatewayGuards
 from portero.gateway.requests import Answer, Request
@@ -121,7 +122,7 @@ class Authorizer:
 
     def _refusal(self, refusal: Refusal, service: str) -> Answer:
         written = http_refusal(refusal, challenger=self._challengers.get(service, Challenger()))
-        return Answer(written.status, written.headers, written.body)
+        return Answer(written.status, (*written.headers, (REASON_HEADER, refusal.case.value)), written.body)
 
 
 def _asked(presented: Presented, requirement: Requirement) -> tuple[bytes, Requirement, Sender | None]:

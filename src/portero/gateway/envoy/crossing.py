@@ -6,6 +6,7 @@ import re
 
 from portero.core.policy.cors import EXPOSED, CorsPolicy
 from portero.core.policy.manifest import Service
+from portero.gateway.envoy.replies import metadata_of
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
     CORS,
@@ -77,16 +78,17 @@ def preflights(service: Service, match: Json) -> list[Json]:
         fixed["access-control-allow-origin"] = "%REQ(ORIGIN)%"
         more = {**fixed, "access-control-allow-headers": f"{names}, %REQ(ACCESS-CONTROL-REQUEST-HEADERS)%"}
         named = has_header("access-control-request-headers")
-        routes.append(_answered(match, [*asks_from_ours, named], [set_header(*one) for one in more.items()]))
-        routes.append(_answered(match, asks_from_ours, [set_header(*one) for one in fixed.items()]))
-    routes.append(_answered(match, asks, vary))
+        routes.append(_answered(service, match, [*asks_from_ours, named], [set_header(*one) for one in more.items()]))
+        routes.append(_answered(service, match, asks_from_ours, [set_header(*one) for one in fixed.items()]))
+    routes.append(_answered(service, match, asks, vary))
     return routes
 
 
-def _answered(match: Json, headers: list[Json], response_headers: list[Json]) -> Json:
+def _answered(service: Service, match: Json, headers: list[Json], response_headers: list[Json]) -> Json:
     return {
         "match": {**match, "headers": headers},
         "direct_response": {"status": 204},
+        "metadata": metadata_of(service),
         "typed_per_filter_config": open_to_all(None),
         **({"response_headers_to_add": response_headers} if response_headers else {}),
     }

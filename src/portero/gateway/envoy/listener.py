@@ -9,8 +9,9 @@ from portero.core.policy.identity_headers import FORWARDED, IDENTITY, IDENTITY_P
 from portero.core.policy.manifest import Gateway, Manifest
 from portero.core.policy.manifest_gateway import Rate
 from portero.gateway.envoy import revoked, rules
+from portero.gateway.envoy.access_log import access_loggers
 from portero.gateway.envoy.clusters import AUTHORIZE_CLUSTER
-from portero.gateway.envoy.replies import mappers
+from portero.gateway.envoy.replies import REASON_HEADER, mappers
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
     BUFFER,
@@ -106,6 +107,7 @@ def _manager(manifest: Manifest, gateway: Gateway, delivered: Path, access_log: 
             "config_source": file_source(str(delivered), "rds.json"),
         },
         "http_filters": _filters(manifest, gateway, delivered, authorize_seconds),
+        "access_log": access_loggers(lines=access_log),
         "early_header_mutation_extensions": [_strip()],
         "local_reply_config": {"mappers": mappers()},
         "server_header_transformation": "PASS_THROUGH",
@@ -134,8 +136,6 @@ def _manager(manifest: Manifest, gateway: Gateway, delivered: Path, access_log: 
     if gateway.trusted_proxies:
         members["use_remote_address"] = False
         members["original_ip_detection_extensions"] = [_forwarded_by(gateway)]
-    if access_log:
-        members["access_log"] = [_access_log()]
     if gateway.otlp:
         members["tracing"] = {
             "provider": {
@@ -157,7 +157,7 @@ def _manager(manifest: Manifest, gateway: Gateway, delivered: Path, access_log: 
 def _filters(manifest: Manifest, gateway: Gateway, delivered: Path, authorize_seconds: float) -> list[Json]:
     filters = [_filter(CORS, "envoy.extensions.filters.http.cors.v3.Cors")]
     if gateway.rate_limits.per_client:
-        filters.append(_rate(CLIENT_RATE, gateway.rate_limits.per_client, [{"key": "remote_address"}]))
+        filters.append(_rate(CLIENT_RATE, gateway.rate_limits.per_client, "remote_address", {"remote_address": {}}))
     lua, jwt = (
         "envoy.extensions.filters.http.lua.v3.Lua",
         "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
@@ -189,7 +189,8 @@ def _filters(manifest: Manifest, gateway: Gateway, delivered: Path, authorize_se
         ),
     ]
     if gateway.rate_limits.per_subject:
-        filters.append(_rate(SUBJECT_RATE, gateway.rate_limits.per_subject, [{"key": "subject"}]))
+        subject = {"request_headers": {"header_name": SUBJECT_HEADER, "descriptor_key": "subject"}}
+        filters.append(_rate(SUBJECT_RATE, gateway.rate_limits.per_subject, "subject", subject))
     if gateway.limits.body_bytes:
         filters.append(
             _filter(
@@ -231,6 +232,7 @@ def _authorization(cookie_headers: list[str], timeout: float) -> Json:
                     ["www-authenticate", "content-type", "cache-control", "retry-after", "dpop-nonce"]
                 ),
                 "allowed_client_headers_on_success": exactly(["dpop-nonce"]),
+                "dynamic_metadata_from_headers": exactly([REASON_HEADER]),
             },
         },
         "allowed_headers": exactly([*_ASKED, *cookie_headers]),
@@ -241,7 +243,7 @@ def _authorization(cookie_headers: list[str], timeout: float) -> Json:
     }
 
 
-def _rate(name: str, rate: Rate, entries: list[Json]) -> Json:
+def _rate(name: str, rate: Rate, key: str, action: Json) -> Json:
     bucket = {"max_tokens": rate.requests, "tokens_per_fill": rate.requests, "fill_interval": seconds(rate.seconds)}
     return _filter(
         name,
@@ -251,7 +253,8 @@ def _rate(name: str, rate: Rate, entries: list[Json]) -> Json:
             "token_bucket": {"max_tokens": 1_000_000_000, "tokens_per_fill": 1_000_000_000, "fill_interval": "1s"},
             "filter_enabled": {"default_value": {"numerator": 100}},
             "filter_enforced": {"default_value": {"numerator": 100}},
-            "descriptors": [{"entries": entries, "token_bucket": bucket}],
+            "rate_limits": [{"actions": [action]}],
+            "descriptors": [{"entries": [{"key": key}], "token_bucket": bucket}],
             "max_dynamic_descriptors": 100_000,
             "always_consume_default_token_bucket": False,
         },
@@ -280,27 +283,5 @@ def _forwarded_by(gateway: Gateway) -> Json:
         "name": "xff",
         "typed_config": typed(
             "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig", {"xff_trusted_cidrs": {"cidrs": networks}}
-        ),
-    }
-
-
-def _access_log() -> Json:
-    line = {
-        "time": "%START_TIME%",
-        "method": "%REQ(:METHOD)%",
-        "path": "%PATH(NQ)%",
-        "status": "%RESPONSE_CODE%",
-        "duration_ms": "%DURATION%",
-        "bytes": "%BYTES_SENT%",
-        "service": "%METADATA(ROUTE:portero:service)%",
-        "route": "%ROUTE_NAME%",
-        "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-        "request_id": "%REQ(X-REQUEST-ID)%",
-        "reason": "%RESPONSE_CODE_DETAILS%",
-    }
-    return {
-        "name": "stdout",
-        "typed_config": typed(
-            "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", {"log_format": {"json_format": line}}
         ),
     }

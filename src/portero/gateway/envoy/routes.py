@@ -24,14 +24,13 @@ from portero.gateway.envoy import rules
 from portero.gateway.envoy.clusters import cluster_name
 from portero.gateway.envoy.crossing import authorize, cors, escaped, open_to_all, preflights
 from portero.gateway.envoy.providers import Keys, headers_set, requirement_name
-from portero.gateway.envoy.replies import direct_headers, direct_response, route_metadata
+from portero.gateway.envoy.replies import direct_headers, direct_response, metadata_of, route_metadata
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
     BUFFER,
     JWT,
     NORMALIZE,
     RULES,
-    SUBJECT_HEADER,
     UNKNOWN_KEY,
     Json,
     has_header,
@@ -215,7 +214,12 @@ def _served(
         "match": match,
         "route": action,
         "typed_per_filter_config": per_filter,
-        "metadata": route_metadata(service, requirement),
+        "metadata": route_metadata(
+            service,
+            requirement,
+            route="" if route is None else route.match,
+            prefix=gateway.prefix.get(service.name, ""),
+        ),
     }
     if service.cors_origins:
         written["response_headers_to_add"] = [
@@ -241,11 +245,6 @@ def _action(gateway: Gateway, service: Service, route: Route | None) -> Json:
         action["upgrade_configs"] = [{"upgrade_type": "websocket", "enabled": True}]
     if gateway.retries:
         action["retry_policy"] = _retries(gateway, route)
-    if gateway.rate_limits.per_client or gateway.rate_limits.per_subject:
-        action["rate_limits"] = [
-            {"actions": [{"remote_address": {}}]},
-            {"actions": [{"request_headers": {"header_name": SUBJECT_HEADER, "descriptor_key": "subject"}}]},
-        ]
     prefix = gateway.prefix.get(service.name, "")
     if prefix:
         action["regex_rewrite"] = {"pattern": {"regex": f"^{escaped(prefix)}/?"}, "substitution": "/"}
@@ -304,6 +303,7 @@ def _refused(refusal: Refusal, service: Service | None, match: Json) -> Json:
     return {
         "match": match,
         "direct_response": direct_response(refusal),
+        "metadata": metadata_of(service),
         "response_headers_to_add": direct_headers(refusal, service),
         "typed_per_filter_config": open_to_all(service),
     }
@@ -318,6 +318,7 @@ def nothing_yet() -> Json:
     answer = {
         "match": {"prefix": "/"},
         "direct_response": direct_response(NOT_READY),
+        "metadata": metadata_of(None),
         "response_headers_to_add": direct_headers(NOT_READY, None),
     }
     return {"name": "not ready", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [answer]}]}
@@ -348,6 +349,7 @@ def _document(path: str, content: bytes, service: Service | None = None) -> Json
     return {
         "match": {"path": path, "headers": [header(":method", regex("GET|HEAD"))]},
         "direct_response": {"status": 200, "body": {"inline_string": content.decode()}},
+        "metadata": metadata_of(service),
         "response_headers_to_add": [
             set_header("content-type", "application/json"),
             set_header("cache-control", "max-age=300"),
