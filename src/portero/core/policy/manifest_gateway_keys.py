@@ -36,7 +36,7 @@ TIMEOUTS = Table(
     {
         "headers": Key(Duration(), "Until the request's headers are complete; then 408.", '"10s"'),
         "request": Key(Duration(), "Until the request's body is complete; then 408.", '"60s"'),
-        "connect": Key(Duration(), "Until an upstream accepts the connection; then 503.", '"2s"'),
+        "connect": Key(Duration(), "Until an upstream accepts the connection; then 504.", '"2s"'),
         "response": Key(Duration(), "Until the answer is complete, on routes that are no stream; then 504.", '"30s"'),
         "idle": Key(Duration(), "A kept-alive connection without a request.", '"60s"'),
         "stream_idle": Key(Duration(), "A stream on which nothing moves.", '"5m"'),
