@@ -54,7 +54,7 @@ def list_sessions(username: str | None, limit: int, as_json: bool, config_file: 
     print_rows(at_desk(config_file, work), columns=columns, as_json=as_json, nothing="nobody is signed in")
 
 
-@command.command("end")
+@command.command("end", context_settings={"ignore_unknown_options": True})  # a session may be named -Yc…
 @click.argument("sids", metavar="[SID]...", nargs=-1)
 @click.option("--user", "username", help="Everything of this person: sign out everywhere.")
 @config_option
