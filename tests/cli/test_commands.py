@@ -200,6 +200,20 @@ def test_a_disabled_client_gets_nothing_and_an_enabled_one_again(tmp_path: Path)
     assert run(tmp_path, "client", "disable", "nobody").returncode == 1
 
 
+def test_direct_sign_in_is_for_clients_of_the_house(tmp_path: Path) -> None:
+    """Off unless said, and switched at any time."""
+    assert run(tmp_path, *PAGE).returncode == 0
+    assert run(tmp_path, "client", "add", "app", *PAGE[3:], "--first-party").returncode == 0
+
+    refused = run(tmp_path, "client", "direct-sign-in", "page", "on")
+    assert "clients.page.direct_sign_in is True" in refused.stderr
+    for switch in ("on", "off"):
+        assert run(tmp_path, "client", "direct-sign-in", "app", switch).returncode == 0
+        clients = {each["client_id"]: each["direct_sign_in"] for each in listed(tmp_path, "client", "list")}
+        assert clients == {"app": switch == "on", "page": False}
+    assert run(tmp_path, "client", "direct-sign-in", "nobody", "on").returncode == 1
+
+
 def test_sessions_are_listed_and_ended_by_name_or_by_person(tmp_path: Path) -> None:
     """One device, or everywhere."""
     with Server(tmp_path) as server:
@@ -279,7 +293,12 @@ def test_a_rotated_secret_still_opens_what_the_old_one_closed(tmp_path: Path) ->
 def test_an_unknown_name_is_one_clear_line(tmp_path: Path) -> None:
     """Exit code 1, what is missing, no trace."""
     assert run(tmp_path, *PAGE).returncode == 0
-    for command in (("user", "disable", "nobody"), ("user", "enable", "nobody"), ("client", "enable", "nobody")):
+    for command in (
+        ("user", "disable", "nobody"),
+        ("user", "enable", "nobody"),
+        ("client", "enable", "nobody"),
+        ("sessions", "end", "-Yc-nobody"),
+    ):
         done = run(tmp_path, *command)
 
         assert done.returncode == 1

@@ -40,6 +40,7 @@ class Limit(Enum):
     SESSION = "session"
     CLIENT = "client"
     DEVICE = "device"
+    DIRECT = "direct"
 
 
 class Invented(Enum):

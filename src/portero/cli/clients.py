@@ -12,7 +12,7 @@ import click
 from portero.cli.output import instant, print_rows
 from portero.cli.settings import Desk, at_desk, config_option, json_option, seconds
 from portero.core.digests import sha256_of
-from portero.core.registration import GRANT_TYPES, check_client, enable_client, register_client
+from portero.core.registration import GRANT_TYPES, check_client, enable_client, register_client, set_direct_sign_in
 from portero.core.sessions.ending import disable_client
 from portero.core.transitions import (
     Client,
@@ -73,6 +73,9 @@ def command() -> None:
 )
 @click.option("--dpop-bound", is_flag=True, help="All its tokens are bound to a DPoP key (RFC 9449).")
 @click.option("--first-party", is_flag=True, help="One of our own: people are not asked for consent.")
+@click.option(
+    "--direct-sign-in", is_flag=True, help="It may ask for name and password itself; with --first-party only."
+)
 @click.option("--pkce/--no-pkce", default=True, help="PKCE is optional for confidential clients only.  [default: pkce]")
 @click.option("--backchannel-logout-uri", default=None, help="Where it is told of sign-outs.")
 @json_option
@@ -93,6 +96,7 @@ def add(
     jwks_file: Path | None,
     dpop_bound: bool,
     first_party: bool,
+    direct_sign_in: bool,
     pkce: bool,
     backchannel_logout_uri: str | None,
     as_json: bool,
@@ -136,6 +140,7 @@ def add(
             jwks=jwks,
             backchannel_logout_uri=backchannel_logout_uri,
             dpop_bound_access_tokens=dpop_bound,
+            direct_sign_in=direct_sign_in,
             created=desk.now(),
         )
         check_client(client)
@@ -181,6 +186,7 @@ def list_clients(as_json: bool, config_file: Path | None) -> None:
             "rotation": client.rotation.value,
             "require_pkce": client.require_pkce,
             "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
+            "direct_sign_in": client.direct_sign_in,
             "first_party": client.first_party,
             "enabled": client.enabled,
             "created": instant(client.created),
@@ -227,6 +233,26 @@ def enable(client_id: str, config_file: Path | None) -> None:
     if not at_desk(config_file, work):
         raise click.ClickException(f"there is no client {client_id!r}")
     click.echo(f"enabled {client_id}")
+
+
+@command.command("direct-sign-in")
+@client_id_argument
+@click.argument("switch", metavar="on|off", type=click.Choice(["on", "off"]))
+@config_option
+def direct_sign_in(client_id: str, switch: str, config_file: Path | None) -> None:
+    """Let a client of your own ask for name and password itself, or stop it; servers follow within a second.
+
+    Whoever signed in that way before stays signed in.
+    """
+
+    async def work(desk: Desk) -> bool:
+        now = desk.now()
+        decide = partial(set_direct_sign_in, allowed=switch == "on", now=now)
+        return await desk.commit(ClientKey(ClientId(client_id)), decide, now=now)
+
+    if not at_desk(config_file, work):
+        raise click.ClickException(f"there is no client {client_id!r}")
+    click.echo(f"direct sign-in of {client_id} is {switch}")
 
 
 def _jwk_set(file: Path) -> str:

@@ -110,6 +110,19 @@ def enable_client(aggregate: ClientAggregate, *, now: NumericDate) -> Decision[b
     return _changed_client(replace(aggregate.client, enabled=True), "enabled", at=now)
 
 
+def set_direct_sign_in(aggregate: ClientAggregate, *, allowed: bool, now: NumericDate) -> Decision[bool]:
+    """Let a client ask for name and password itself, or stop it; False where there is none.
+
+    Raises:
+        ConfigurationError: it is not one of our own. Nothing was committed.
+    """
+    if aggregate.client is None:
+        return Decision(False)
+    client = replace(aggregate.client, direct_sign_in=allowed)
+    check_client_policy(client)
+    return _changed_client(client, "direct sign-in allowed" if allowed else "direct sign-in stopped", at=now)
+
+
 def check_client(client: Client) -> None:
     """Refuse metadata that would be unsafe or of no use.
 

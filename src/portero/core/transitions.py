@@ -82,6 +82,8 @@ class Client:
     created: NumericDate = _NEVER
     dpop_bound_access_tokens: bool = False
     """Every token request of this client carries a DPoP proof (RFC 9449 §5.2)."""
+    direct_sign_in: bool = False
+    """It may ask for name and password itself (the authorization challenge endpoint). First-party clients only."""
 
 
 @quick

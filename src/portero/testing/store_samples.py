@@ -258,6 +258,7 @@ def extreme_records() -> tuple[Record, ...]:
             backchannel_logout_uri="https://shop.example/out",
             enabled=False,
             dpop_bound_access_tokens=True,
+            direct_sign_in=True,
         ),
         replace(login_transaction("x"), request=LONG, expires=LATEST),
         replace(

@@ -29,7 +29,7 @@ USER_WIDTH = len(USERS.columns)
 def client_from_row(row: Row) -> Client:
     (client_id, client_name, client_type, auth_method, secret_digest, redirect_uris, post_logout) = row[:7]
     (grant_types, scope, audiences, refresh_profile, rotation, require_pkce, first_party) = row[7:14]
-    (allowed_origins, jwks, backchannel_logout_uri, enabled, created, dpop_bound) = row[14:]
+    (allowed_origins, jwks, backchannel_logout_uri, enabled, created, dpop_bound, direct) = row[14:]
     return Client(
         client_id,
         client_name,
@@ -51,6 +51,7 @@ def client_from_row(row: Row) -> Client:
         bool(enabled),
         created,
         bool(dpop_bound),
+        bool(direct),
     )
 
 
@@ -76,6 +77,7 @@ def put_client(record: Client) -> Query:
         int(record.enabled),
         record.created,
         int(record.dpop_bound_access_tokens),
+        int(record.direct_sign_in),
     )
 
 

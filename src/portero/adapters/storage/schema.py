@@ -147,6 +147,7 @@ clients = Table(
     _required("enabled", BigInteger()),
     _required("created", seconds),
     Column("dpop_bound_access_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("direct_sign_in", BigInteger, nullable=False, server_default="0"),
 )
 
 users = Table(

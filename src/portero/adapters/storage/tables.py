@@ -128,6 +128,7 @@ CLIENTS = Table(
         "enabled",
         "created",
         "dpop_bound_access_tokens",
+        "direct_sign_in",
     ),
 )
 USERS = Table(

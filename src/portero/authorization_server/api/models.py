@@ -214,6 +214,7 @@ class ClientOut(Shape):
     rotation: RotationPolicy
     require_pkce: bool
     dpop_bound_access_tokens: bool
+    direct_sign_in: bool
     first_party: bool
     enabled: bool
     created: datetime | None
@@ -236,6 +237,7 @@ class ClientOut(Shape):
             rotation=client.rotation,
             require_pkce=client.require_pkce,
             dpop_bound_access_tokens=client.dpop_bound_access_tokens,
+            direct_sign_in=client.direct_sign_in,
             first_party=client.first_party,
             enabled=client.enabled,
             created=at(client.created) if client.created else None,

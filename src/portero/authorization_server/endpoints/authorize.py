@@ -48,7 +48,7 @@ async def authorize(site: Site, visit: Visit) -> Response:
         client = registered_client(await client_of(site, unverified_client_id(parameters)))
         target = response_target(parameters, client=client)
         request = validate_authorization_request(parameters, client=client, target=target)
-        request = await _with_hint(site, parameters, request)
+        request = await with_hint(site, parameters, request)
         if visit.method == "POST":
             return await _wait(site, visit, request)
         return await _answer(site, visit, request=request, client=client)
@@ -92,7 +92,12 @@ async def _parameters(site: Site, visit: Visit) -> Parameters:
     return from_record(await site.context.commit(key, decide, now=now))
 
 
-async def _with_hint(site: Site, parameters: Parameters, request: AuthorizationRequest) -> AuthorizationRequest:
+async def with_hint(site: Site, parameters: Parameters, request: AuthorizationRequest) -> AuthorizationRequest:
+    """Narrow a request to the person of its `id_token_hint`, where it has one (OIDC Core §3.1.2.1).
+
+    Raises:
+        RedirectedError: `invalid_request`: the hint is not of this server, or contradicts the request.
+    """
     hint = unverified_id_token_hint(parameters)
     if hint is None:
         return request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from portero.authorization_server.endpoints.exchange import Request
-from portero.authorization_server.sign_in.address import client_address, limiting_key
+from portero.authorization_server.sign_in.address import Address, client_address, limiting_key
 from portero.core.sessions.device_name import coarse_place
 
 
@@ -17,6 +17,12 @@ def place_of(request: Request, *, trusted_proxies: tuple[str, ...]) -> str:
 def source_of(request: Request, *, trusted_proxies: tuple[str, ...]) -> str:
     """What limits count by."""
     return _source_of(*_heard_from(request, trusted_proxies))
+
+
+def address_of(request: Request, *, trusted_proxies: tuple[str, ...]) -> Address | None:
+    """The address itself, for what is done over it at once; never to be stored."""
+    peer, forwarded_for, proxies = _heard_from(request, trusted_proxies)
+    return client_address(peer, forwarded_for=forwarded_for, trusted_proxies=proxies)
 
 
 def _heard_from(

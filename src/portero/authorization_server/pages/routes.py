@@ -9,13 +9,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from portero.authorization_server.context import Context
+from portero.authorization_server.endpoints.authorization_challenge import AuthorizationChallengeEndpoint
 from portero.authorization_server.endpoints.authorize import authorize
+from portero.authorization_server.endpoints.clients import Clients
+from portero.authorization_server.endpoints.cors import Audience
 from portero.authorization_server.endpoints.end_session import end_session
+from portero.authorization_server.endpoints.exchange import Endpoint
 from portero.authorization_server.pages import allowed, device, password, ways
 from portero.authorization_server.pages.account import account, front, signed_out
 from portero.authorization_server.pages.console import console_pages
 from portero.authorization_server.pages.site import Site, site_of
 from portero.authorization_server.sign_in.page import consent, sign_in, step
+from portero.core.oauth.metadata import AUTHORIZATION_CHALLENGE, Endpoints
 
 _YEAR = 365 * 24 * 3600
 
@@ -26,6 +31,7 @@ def browser_routes(context: Context) -> list[BaseRoute]:
     both = ["GET", "POST"]
     return [
         Route("/authorize", site.endpoint(authorize), methods=both),
+        _challenge_route(context, site),
         Route("/sign-in", site.endpoint(sign_in), methods=both),
         *_step_routes(site),
         Route("/consent", site.endpoint(consent), methods=["POST"]),
@@ -41,6 +47,17 @@ def browser_routes(context: Context) -> list[BaseRoute]:
         Route("/", site.endpoint(front), methods=["GET"]),
         _style_route(site),
     ]
+
+
+def _challenge_route(context: Context, site: Site) -> Route:
+    """Beside the pages, because it counts the guesses at passwords with them."""
+    clients = Clients(context.store, context.clock, context.client_documents)
+    challenge = AuthorizationChallengeEndpoint(site, clients)
+    path = Endpoints.of(site.issuer).path(AUTHORIZATION_CHALLENGE)
+    return Route(
+        path,
+        Endpoint({"POST": challenge.post}, clients=clients, audience=Audience.REGISTERED, refuse=challenge.refuse),
+    )
 
 
 def _step_routes(site: Site) -> list[BaseRoute]:

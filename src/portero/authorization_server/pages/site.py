@@ -64,6 +64,11 @@ class Site:
         """There are ways to sign in by somebody else's word, which a person may link."""
         return any(method.panel is None for method in self.methods.values())
 
+    def method_with_form(self, named: str | None) -> Method | None:
+        """The way to sign in whose form was sent: the one it names, else the first that has a form."""
+        with_form = (each for each in self.methods.values() if each.panel is not None)
+        return next((each for each in with_form if named in (None, each.name)), None)
+
     def path(self, path: str) -> str:
         """A link to one of our pages."""
         return self.base + path

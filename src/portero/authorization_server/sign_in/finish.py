@@ -28,7 +28,8 @@ from portero.core.oauth.authorization import (
 )
 from portero.core.oauth.redirect_uris import csp_source
 from portero.core.sessions.device_name import coarse_place
-from portero.core.transitions import Audit, BrowserAggregate, BrowserKey, Client, Decision, Put
+from portero.core.sessions.records import BrowserSession
+from portero.core.transitions import Audit, AuthorizationCode, BrowserAggregate, BrowserKey, Client, Decision, Put
 from portero.core.types import ClientId, Secret
 
 _SUBMIT = "document.forms[0].submit()"
@@ -56,6 +57,33 @@ def form_targets(client: Client, *, target: ResponseTarget) -> tuple[str, ...]:
     return tuple(dict.fromkeys(source for uri in uris if (source := csp_source(uri)) is not None))
 
 
+def code_record(
+    site: Site,
+    visit: Visit,
+    session: BrowserSession,
+    *,
+    code: Secret[str],
+    request: AuthorizationRequest,
+    client: Client,
+) -> AuthorizationCode:
+    """Build the record of a code, not yet stored, for who signed in."""
+    return issue_code(
+        session,
+        code=code,
+        client_id=client.client_id,
+        redirect_uri=request.target.redirect_uri,
+        code_challenge=request.code_challenge,
+        nonce=request.nonce,
+        scope=request.scope,
+        resource=request.resource,
+        place=coarse_place(None if visit.address is None else str(visit.address)),
+        now=site.context.now(),
+        lifetime=int(site.context.config.code_lifetime.total_seconds()),
+        claims=request.claims,
+        dpop_jkt=request.dpop_jkt,
+    )
+
+
 async def answer_with_code(
     site: Site,
     visit: Visit,
@@ -78,21 +106,7 @@ async def answer_with_code(
     now = context.now()
     code = Secret(base64url.encode(context.random.bytes(32)))
     session = present.session
-    record = issue_code(
-        session,
-        code=code,
-        client_id=client.client_id,
-        redirect_uri=request.target.redirect_uri,
-        code_challenge=request.code_challenge,
-        nonce=request.nonce,
-        scope=request.scope,
-        resource=request.resource,
-        place=coarse_place(None if visit.address is None else str(visit.address)),
-        now=now,
-        lifetime=int(context.config.code_lifetime.total_seconds()),
-        claims=request.claims,
-        dpop_jkt=request.dpop_jkt,
-    )
+    record = code_record(site, visit, session, code=code, request=request, client=client)
 
     consent = None
     if consented:

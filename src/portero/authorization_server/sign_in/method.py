@@ -150,6 +150,11 @@ class Method(Protocol):
         ...
 
     @property
+    def asks(self) -> tuple[str, ...]:
+        """The fields of its form, which goes to its step `submit`: an application may draw it itself (`direct`)."""
+        ...
+
+    @property
     def texts(self) -> Mapping[str, Mapping[str, str]]:
         """What its pages say, by language; its keys begin with `sign_in.{name}.`"""
         ...

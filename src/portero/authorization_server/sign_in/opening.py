@@ -12,6 +12,7 @@ from portero.authorization_server.sign_in.transactions import PendingAuthorizati
 from portero.core.errors import RequestError
 from portero.core.events import Event, EventName
 from portero.core.oauth.authorization import refused
+from portero.core.sessions.records import BrowserSession
 from portero.core.transitions import Audit, Client, Decision, LoginKey, LoginTransaction, Put
 from portero.core.types import NumericDate
 
@@ -34,13 +35,7 @@ async def open_session(
     before = await browser_session.find(site, visit)
     secret, session = browser_session.fresh(site, visit, user=user, proven=proven)
     now = site.context.now()
-    event = Event(
-        EventName.SIGNED_IN,
-        NumericDate(now),
-        subject=user.subject,
-        client_id=None if client is None else client.client_id,
-        fields={"device": session.device, "method": method},
-    )
+    event = signed_in(session, client=client, method=method, now=now)
 
     def decide(record: LoginTransaction | None) -> Decision[bool]:
         if record is None:
@@ -52,3 +47,10 @@ async def open_session(
     if before is not None:
         await browser_session.replace_session(site, old=before.session, new=session)
     return Present(secret, session, user)
+
+
+def signed_in(session: BrowserSession, *, client: Client | None, method: str, now: NumericDate) -> Event:
+    """What the audit trail says of a sign-in."""
+    client_id = None if client is None else client.client_id
+    fields = {"device": session.device, "method": method}
+    return Event(EventName.SIGNED_IN, now, session.subject, client_id, fields=fields)

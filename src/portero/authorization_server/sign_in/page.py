@@ -47,8 +47,8 @@ async def sign_in(site: Site, visit: Visit) -> Response:
         transaction = await load(site, visit)
         client = await _client(site, transaction)
         return await _answered(site, visit, transaction, _shown(site, visit, transaction=transaction, client=client))
-    method = site.methods.get(visit.form.get("method") or _first_panel(site))
-    if method is None or method.panel is None:
+    method = site.method_with_form(visit.form.get("method"))
+    if method is None:
         raise RequestError("invalid_request", "there is no such way to sign in here")
     return await step(site, visit, method=method, name="submit")
 
@@ -76,10 +76,6 @@ async def _answered(site: Site, visit: Visit, transaction: Transaction, answerin
         response = answer_with_error(site, error=error, language=visit.language)
         response.headers.append("set-cookie", site.cookies.clear_login(handle=transaction.handle))
         return response
-
-
-def _first_panel(site: Site) -> str:
-    return next((name for name, method in site.methods.items() if method.panel is not None), "")
 
 
 async def consent(site: Site, visit: Visit) -> Response:

@@ -137,6 +137,8 @@ async def load(site: Site, visit: Visit, *, named: str | None = None) -> Transac
     record = await site.context.store.read(LoginKey(sha256_of(secret)))
     if record is None or record.expires <= site.context.now():
         raise _elsewhere("the sign-in has expired")
+    if '"authenticated":' not in record.request:
+        raise _elsewhere("another kind of request waits under that secret")
     pending, authenticated, kept = _from_json(record.request)
     return Transaction(handle, secret, record, pending, authenticated, kept)
 

@@ -16,6 +16,7 @@ from portero.core.digests import sha256_of
 from portero.core.events import Event, EventName
 from portero.core.grants.grant import Denied, Grant, audience_of, check_may_use
 from portero.core.jose.base64url import encode
+from portero.core.oauth.authorization_challenge import DIRECT_REDIRECT
 from portero.core.oauth.device import DEVICE_REDIRECT
 from portero.core.oauth.errors import invalid_grant
 from portero.core.oauth.token import CodeExchangeRequest, GrantType
@@ -165,8 +166,8 @@ def _check_presenter(
     # A device's code has a grant of its own (`device_code`).
     if code.redirect_uri == DEVICE_REDIRECT:
         raise invalid_grant("the code is not valid", detail="the code of a device")
-    # RFC 6749 §4.1.3: the values "MUST be identical".
-    if request.redirect_uri != code.redirect_uri:
+    # RFC 6749 §4.1.3: the values "MUST be identical", or both absent.
+    if request.redirect_uri != (None if code.redirect_uri == DIRECT_REDIRECT else code.redirect_uri):
         raise invalid_grant("redirect_uri is not the one of the authorization request")
     _check_verifier(code, request.code_verifier, client)
     # RFC 9449 §10: the code is bound to the key named in the authorization request.

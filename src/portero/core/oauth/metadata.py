@@ -61,6 +61,8 @@ REVOKE = "revoke"
 INTROSPECT = "introspect"
 USERINFO = "userinfo"
 PAR = "par"
+AUTHORIZATION_CHALLENGE = "authorization_challenge"
+"""Where applications of the house sign people in by themselves (draft-ietf-oauth-first-party-apps-04)."""
 DEVICE_AUTHORIZATION = "device_authorization"
 DEVICE = "device"
 """Where people type a device's code: `verification_uri` (RFC 8628 §3.2)."""
@@ -113,6 +115,8 @@ def server_metadata(
         "revocation_endpoint": endpoints.url(REVOKE),
         "introspection_endpoint": endpoints.url(INTROSPECT),
         "pushed_authorization_request_endpoint": endpoints.url(PAR),
+        # draft-ietf-oauth-first-party-apps-04 §8
+        "authorization_challenge_endpoint": endpoints.url(AUTHORIZATION_CHALLENGE),
         "device_authorization_endpoint": endpoints.url(DEVICE_AUTHORIZATION),  # RFC 8628 §4
         "end_session_endpoint": endpoints.url(END_SESSION),
         "scopes_supported": list(scopes),

@@ -149,6 +149,13 @@ def check_client_policy(client: Client) -> None:
         raise ConfigurationError(
             f"{where}.grant_types", client.grant_types, "without client_credentials for a public client (RFC 6749 §4.4)"
         )
+    if client.direct_sign_in and not (client.first_party and "authorization_code" in client.grant_types):
+        raise ConfigurationError(
+            f"{where}.direct_sign_in",
+            True,
+            "false for a client that is not first_party or has no authorization_code: people type their passwords "
+            "into applications of the house only",
+        )
     if public is not (client.token_endpoint_auth_method == "none"):
         raise ConfigurationError(
             f"{where}.token_endpoint_auth_method",

@@ -78,6 +78,7 @@ CREATE TABLE clients (
     enabled BIGINT NOT NULL,
     created BIGINT NOT NULL,
     dpop_bound_access_tokens BIGINT DEFAULT '0' NOT NULL,
+    direct_sign_in BIGINT DEFAULT '0' NOT NULL,
     CONSTRAINT pk_clients PRIMARY KEY (client_id)
 );
 
@@ -297,4 +298,4 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ( '0240' );
+INSERT INTO alembic_version (version_num) VALUES ( '0270' );

@@ -42,6 +42,7 @@ class ClaveFiscalMethod:
     just_in_time: bool
     name: str = NAME
     panel: None = None
+    asks: tuple[str, ...] = ()
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: TEXTS)
 
     @property

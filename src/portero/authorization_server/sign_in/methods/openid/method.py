@@ -49,6 +49,7 @@ class OpenIdMethod:
     providers: Mapping[str, Provider]
     name: str = NAME
     panel: None = None
+    asks: tuple[str, ...] = ()
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: TEXTS)
 
     @property

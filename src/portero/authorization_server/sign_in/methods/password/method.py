@@ -32,6 +32,7 @@ class PasswordMethod:
 
     name: str = "password"
     panel: str = "password/panel.html"
+    asks: tuple[str, ...] = ("username", "password")
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: TEXTS)
 
     @property
