@@ -154,7 +154,11 @@ def rpc_server() -> tuple[grpc.Server, int]:
         context.add_callback(ended.set)
         ended.wait(PATIENCE)
 
+    def told(_: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield str(context.time_remaining()).encode()
+
     handlers = {
+        "Told": grpc.unary_stream_rpc_method_handler(told),
         "Echo": grpc.stream_stream_rpc_method_handler(echo),
         "Silent": grpc.unary_stream_rpc_method_handler(silent),
     }
@@ -310,6 +314,25 @@ def test_every_stream_ends_with_its_token(live: Live) -> None:
         tokens = [live.token(exp=ends, sid=f"ends-{name}") for name in names]
         ended = await asyncio.gather(*[until_cut(*one) for one in zip(names, tokens, strict=True)])
         assert all(at >= ends for at in ended)
+
+    within(case())
+
+
+def test_a_stream_lasts_no_longer_than_its_caller_said(live: Live) -> None:
+    """`grpc-timeout` is the smaller of the caller's and the token's: the service is told of what is left."""
+
+    async def said(token: str, seconds: float | None) -> float:
+        async with live.channel() as channel:
+            call = channel.unary_stream("/test.Live/Told")(
+                b"", metadata=[("authorization", f"Bearer {token}")], timeout=seconds
+            )
+            return float(await call.read())
+
+    async def case() -> None:
+        token = live.token(exp=int(time.time()) + 1000)
+        assert 500 < await said(token, None) <= 1002
+        assert 500 < await said(token, 5000) <= 1002
+        assert await said(token, 300) <= 300
 
     within(case())
 

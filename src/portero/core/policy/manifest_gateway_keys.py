@@ -28,7 +28,9 @@ LIMITS = Table(
         "headers": Key(Number(10, 1000), "How many headers; above: 431.", "100"),
         "body_bytes": Key(Number(0, 2**40), "Of a request; above: 413. 0: no limit.", "10485760"),
         "connections": Key(Number(1, 1_000_000), "At once.", "10000"),
-        "connections_per_client": Key(Number(0, 1_000_000), "At once, of one address. 0: no limit.", "0"),
+        "connections_per_client": Key(
+            Number(0, 1_000_000), "At once, of one address. 0: no limit. Embedded engine only.", "0"
+        ),
     }
 )
 

@@ -11,6 +11,7 @@ from portero.core.policy.manifest import Layout, Manifest, Service
 from portero.core.policy.manifest_gateway import Gateway, Rate, Tls
 from portero.core.policy.manifest_parser import parse_manifest
 from portero.gateway.assertions import AssertionKeys, Assertions
+from portero.gateway.certificates import load_certificate, upstream_tls
 from portero.gateway.embedded.bounds import Bounds, bounds_of
 from portero.gateway.embedded.plans import Plans
 from portero.gateway.embedded.pool import Cluster
@@ -94,24 +95,6 @@ def server_tls(tls: Tls, folder: Path) -> ssl.SSLContext:
     return context
 
 
-def load_certificate(context: ssl.SSLContext, tls: Tls, folder: Path) -> None:
-    """Read the certificate, for the connections from now on.
-
-    Raises:
-        ConfigurationError: it cannot be used.
-    """
-    certificate, key = folder / tls.certificate, folder / tls.key
-    for setting, path in (("gateway.tls.certificate", certificate), ("gateway.tls.key", key)):
-        if not path.is_file():
-            raise ConfigurationError(setting, str(path), "must be a file in PEM")
-    try:
-        # Asked for a password it would wait for a terminal.
-        context.load_cert_chain(certificate, key, password=lambda: "")
-    except (ssl.SSLError, OSError) as error:
-        expected = f"must be a certificate and its key in PEM, without password ({error})"
-        raise ConfigurationError("gateway.tls.certificate", str(certificate), expected) from None
-
-
 def _gateway_of(manifest: Manifest) -> Gateway:
     gateway = manifest.gateway
     if gateway is None or manifest.layout is Layout.MIDDLEWARE:
@@ -135,11 +118,7 @@ def _cluster(service: Service, folder: Path, instead_of: State | None) -> Cluste
         return instead_of.services[service.name].cluster
     tls = None
     if any(url.startswith("https:") for url in service.upstreams):
-        try:
-            tls = ssl.create_default_context(cafile=str(folder / service.upstream_ca) if service.upstream_ca else None)
-        except (ssl.SSLError, OSError) as error:
-            setting = f"services.{service.name}.upstream_ca"
-            raise ConfigurationError(setting, service.upstream_ca, f"must be certificates in PEM ({error})") from None
+        tls = upstream_tls(service, folder)
     return Cluster(service.upstreams, least_connections=service.balance == "least_connections", tls=tls)
 
 

@@ -20,13 +20,14 @@ from typing import Any, Final
 
 from portero.core.errors import ConfigurationError
 from portero.core.policy.refusal import Refusal
+from portero.gateway.certificates import load_certificate
 from portero.gateway.embedded.access_log import AccessLog
 from portero.gateway.embedded.bounds import Bounds
 from portero.gateway.embedded.client_side import ClientConnection
 from portero.gateway.embedded.client_state import DECIDING, ClientState
 from portero.gateway.embedded.health import keep_asking
 from portero.gateway.embedded.pool import IDLE_FOR
-from portero.gateway.embedded.state import State, load_certificate, server_tls
+from portero.gateway.embedded.state import State, server_tls
 from portero.gateway.engines import Options
 from portero.resource_server.guard import Guard
 

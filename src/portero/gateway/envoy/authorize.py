@@ -7,7 +7,10 @@ the caller as it is. CORS headers are Envoy's to add.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Awaitable, Mapping
+from typing import Final
 
 from portero.core.policy.credentials import token_of
 from portero.core.policy.manifest import Layout, Manifest, Service, gateway_matcher
@@ -116,8 +119,8 @@ class Authorizer:
             said.append(("dpop-nonce", nonce))
         if (rule.service, rule.line, rule.match) in self._streams:
             # Envoy takes gRPC's own header for the longest life of the stream.
-            left = max(1, int(guard.seconds_left(outcome) * 1000))
-            said.append(("grpc-timeout", f"{min(left, 99_999_999)}m"))
+            left = int(min(guard.seconds_left(outcome), _grpc_timeout(seen.header("grpc-timeout"))) * 1000)
+            said.append(("grpc-timeout", f"{min(max(1, left), 99_999_999)}m"))
         return Answer(200, tuple(said))
 
     def _refusal(self, refusal: Refusal, service: str) -> Answer:
@@ -138,6 +141,15 @@ def _without_token(service: Service, seen: RequestSeen) -> list[tuple[str, str]]
     if len(kept) == len([pair for pair in cookies if pair]):
         return []
     return [("cookie", "; ".join(kept))] if kept else [(_REMOVE, "cookie")]
+
+
+_UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+
+def _grpc_timeout(header: str | None) -> float:
+    """Seconds the caller waits (gRPC over HTTP/2, "Timeout"); infinite where it does not say so properly."""
+    found = re.fullmatch(r"([0-9]{1,8})([HMSmun])", header or "")
+    return math.inf if found is None else int(found[1]) * _UNITS[found[2]]
 
 
 def _printable(text: str) -> str:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
 
 from portero.core.errors import ConfigurationError
-from portero.core.policy.manifest import Gateway, Manifest
+from portero.core.policy.manifest import Gateway, Layout, Manifest
 from portero.core.revocation.entry import RevokedKind
 from portero.gateway.envoy import revoked
 from portero.gateway.envoy.clusters import clusters
 from portero.gateway.envoy.listener import listener, not_ready_listener
 from portero.gateway.envoy.providers import Keys, jwt_filter
 from portero.gateway.envoy.resources import JWT, Json, file_source, seconds, typed
-from portero.gateway.envoy.routes import notes, route_configuration
+from portero.gateway.envoy.routes import route_configuration
 
 AUTHORIZE_SECONDS = 8.0
 """How long the Guard may take: it may have to wait for keys (`key_sets.REQUEST_PATIENCE`)."""
@@ -38,14 +39,16 @@ def gateway_of(manifest: Manifest) -> Gateway:
     """The manifest's gateway.
 
     Raises:
-        ConfigurationError: it has none.
+        ConfigurationError: it has none, or asks for what Envoy cannot do.
     """
-    if manifest.gateway is None:
-        raise ConfigurationError("layout", manifest.layout.value, "has no [gateway]: say where it listens")
-    missing = [service.name for service in manifest.services.values() if not service.upstreams]
-    if missing:
-        key = f"services.{missing[0]}.upstreams"
-        raise ConfigurationError(key, "(missing)", "must say where the gateway finds the service")
+    if manifest.gateway is None or manifest.layout is Layout.MIDDLEWARE:
+        raise ConfigurationError("layout", manifest.layout.value, 'must be "gateway" or "hybrid" where a gateway runs')
+    if manifest.gateway.limits.connections_per_client:
+        raise ConfigurationError(
+            "gateway.limits.connections_per_client",
+            manifest.gateway.limits.connections_per_client,
+            "needs --engine embedded: Envoy counts the connections of all clients together (`connections`)",
+        )
     return manifest.gateway
 
 
@@ -78,10 +81,14 @@ def bootstrap(gateway: Gateway, places: Places) -> Json:
 
 
 def discovery(kind: str, resources: list[Json]) -> bytes:
-    """A file of resources."""
-    return orjson.dumps(
-        {"resources": [{"@type": f"type.googleapis.com/{kind}", **one} for one in resources]},
-    )
+    """A file of resources, whose version is what it holds."""
+    listed = orjson.dumps([{"@type": f"type.googleapis.com/{kind}", **one} for one in resources])
+    version = sha256(listed).hexdigest()[:_VERSION_LENGTH].encode()
+    return b"".join((_VERSION, version, b'","resources":', listed, b"}"))
+
+
+_VERSION = b'{"version_info":"'
+_VERSION_LENGTH = 16
 
 
 def extension(name: str, config: Json) -> bytes:
@@ -105,7 +112,7 @@ def files_of(
         access_log: whether each request is a JSON line on standard output.
     """
     gateway = gateway_of(manifest)
-    routes = route_configuration(manifest, gateway, keys=keys, assertion_keys=assertion_keys)
+    routes = route_configuration(manifest, gateway, assertion_keys=assertion_keys)
     return {
         "cds.json": discovery(
             "envoy.config.cluster.v3.Cluster",
@@ -139,12 +146,13 @@ def waiting_listener(gateway: Gateway, places: Places) -> Mapping[str, bytes]:
     }
 
 
-def revoked_file(place: int, generation: str, names: Mapping[RevokedKind, list[str]]) -> tuple[str, bytes]:
-    """Name and content of one file of revocations."""
+def revoked_file(place: int, generation: str, names: Mapping[RevokedKind, list[str]]) -> tuple[str, bytes, str]:
+    """Name, content and version of one file of revocations."""
     name = revoked.filter_name(place, generation)
-    return f"{name}.json", extension(name, revoked.revoked_filter(names, place))
+    content = extension(name, revoked.revoked_filter(names, place))
+    return f"{name}.json", content, version_of(content)
 
 
-def notes_of(manifest: Manifest, keys: Keys) -> list[str]:
-    """What the compiler has to say about a manifest."""
-    return list(notes(manifest, gateway_of(manifest), keys))
+def version_of(content: bytes) -> str:
+    """What Envoy says of a delivered file (`version_text`) once it has taken it over."""
+    return content[len(_VERSION) : len(_VERSION) + _VERSION_LENGTH].decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -102,6 +103,12 @@ class EnvoyProcess:
             return {}
         document: Json = orjson.loads(body)
         return {one["name"]: one["value"] for one in document["stats"] if "value" in one}
+
+    async def text(self, name: str) -> str:
+        """The value of a text readout; empty: Envoy does not answer, or has none of that name."""
+        body = await self.ask(f"/stats?format=json&type=TextReadouts&filter=^{re.escape(name)}$")
+        document: Json = orjson.loads(body or b'{"stats":[]}')
+        return next((str(one["value"]) for one in document["stats"] if one.get("name") == name), "")
 
     async def is_serving(self) -> bool:
         """Whether every part of the configuration is in, and requests are taken."""

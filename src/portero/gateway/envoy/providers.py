@@ -8,11 +8,13 @@ the Guard, which may have to fetch keys first (`unknown_key` in `listener`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from portero.core.jose.jwk import PublicKey, render_public_jwk
+from portero.core.jose.jwk import PublicKey, private_key_of, render_public_jwk
 from portero.core.jose.jws import MAX_TOKEN_LENGTH
 from portero.core.policy.manifest import Manifest, ManifestIssuer, Service
 from portero.core.revocation.entry import RevokedKind
@@ -47,10 +49,8 @@ def jwt_filter(manifest: Manifest, keys: Keys) -> Json:
         for claims in (False, True):
             names = []
             for issuer in service.issuers:
-                if not keys.get(issuer):
-                    continue
                 name = f"{service.name}:{issuer}" + (":claims" if claims else "")
-                providers[name] = _provider(manifest, service, issuer, keys[issuer], claims=claims)
+                providers[name] = _provider(manifest, service, issuer, keys.get(issuer, ()), claims=claims)
                 names.append({"provider_name": name})
             # Failed or missing goes on: `rules` refuses it, by its reason.
             requirements[requirement_name(service.name, claims=claims)] = {
@@ -107,4 +107,16 @@ def headers_set(manifest: Manifest) -> list[str]:
 
 def _written(issuer: ManifestIssuer, keys: Sequence[PublicKey]) -> list[dict[str, str]]:
     # `alg` in every key pins it: `jwt_authn` compares the header's with it (attack row 6).
-    return [render_public_jwk(key) for key in keys]
+    return [render_public_jwk(key) for key in keys] or [
+        _nobodys_key("ES384" if "ES512" in issuer.algorithms else "ES512")
+    ]
+
+
+@cache
+def _nobodys_key(alg: str) -> dict[str, str]:
+    """What stands in an empty set: of an algorithm the issuer does not use, so that every token's key is unknown.
+
+    Routes need not change with the keys: two files that Envoy reads one after the other could refuse a valid token.
+    """
+    thrown_away = ec.generate_private_key(ec.SECP521R1() if alg == "ES512" else ec.SECP384R1())
+    return render_public_jwk(private_key_of(thrown_away, alg=alg, kid="nobody").public)

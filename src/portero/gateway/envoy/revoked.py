@@ -8,7 +8,7 @@ issuer: an entry of one can never concern a token of another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from portero.core.revocation.entry import RevokedKind
 from portero.gateway.envoy.resources import Json, typed
@@ -21,7 +21,11 @@ DENIED_BECAUSE: Final = "revoked"
 
 def header_of(kind: RevokedKind, issuer: int) -> str:
     """The header that carries a claim of a verified token, by the issuer's place in the manifest."""
-    return f"x-portero-{issuer}-{kind.value.replace('_', '-')}"
+    return f"x-portero-{issuer}-{_spelled(kind)}"
+
+
+def _spelled(kind: RevokedKind) -> str:
+    return kind.value.replace("_", "-")
 
 
 def filter_name(issuer: int, generation: str) -> str:
@@ -54,6 +58,20 @@ def revoked_filter(revoked: Mapping[RevokedKind, Iterable[str]], issuer: int) ->
         "envoy.extensions.filters.http.rbac.v3.RBAC",
         {"matcher": {"on_no_match": allow} if matcher is None else matcher},
     )
+
+
+def names_in(config: Mapping[str, Any]) -> dict[RevokedKind, set[str]]:
+    """What a filter of `revoked_filter` refuses."""
+    found: dict[RevokedKind, set[str]] = {kind: set() for kind in KINDS}
+    matcher: Mapping[str, Any] | None = config.get("matcher")
+    while matcher is not None:
+        tree = matcher.get("matcher_tree")
+        if tree is not None:
+            header = tree["input"]["typed_config"]["header_name"]
+            (kind,) = [one for one in KINDS if header.endswith(f"-{_spelled(one)}")]
+            found[kind] |= set(tree["exact_match_map"]["map"])
+        matcher = matcher["on_no_match"].get("matcher")
+    return found
 
 
 def _action(name: str, action: str) -> Json:

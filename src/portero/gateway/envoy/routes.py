@@ -23,7 +23,7 @@ from portero.core.policy.routes import ANY_METHOD, NOT_NAMED, Template
 from portero.gateway.envoy import rules
 from portero.gateway.envoy.clusters import cluster_name
 from portero.gateway.envoy.crossing import authorize, cors, escaped, open_to_all, preflights
-from portero.gateway.envoy.providers import Keys, headers_set, requirement_name
+from portero.gateway.envoy.providers import headers_set, requirement_name
 from portero.gateway.envoy.replies import direct_headers, direct_response, metadata_of, route_metadata
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
@@ -69,14 +69,13 @@ class _Candidate:
         return "/" + "/".join(literal)
 
 
-def route_configuration(manifest: Manifest, gateway: Gateway, *, keys: Keys, assertion_keys: bytes) -> Json:
+def route_configuration(manifest: Manifest, gateway: Gateway, *, assertion_keys: bytes) -> Json:
     """The whole route configuration (RDS).
 
     Args:
-        keys: usable keys by issuer.
         assertion_keys: the public JWK Set of the assertions.
     """
-    host = {"name": "all", "domains": ["*"], "matcher": _tree(manifest, gateway, keys, assertion_keys)}
+    host = {"name": "all", "domains": ["*"], "matcher": _tree(manifest, gateway, assertion_keys)}
     strip = [*headers_set(manifest), NORMAL_MARK, "x-envoy-external-address", "x-envoy-upstream-rq-timeout-ms"]
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
@@ -94,7 +93,7 @@ def route_configuration(manifest: Manifest, gateway: Gateway, *, keys: Keys, ass
     )
 
 
-def _tree(manifest: Manifest, gateway: Gateway, keys: Keys, assertion_keys: bytes) -> Json:
+def _tree(manifest: Manifest, gateway: Gateway, assertion_keys: bytes) -> Json:
     candidates = [
         _Candidate(route.template.under(gateway.prefix.get(service.name, "")), service, route)
         for service in manifest.services.values()
@@ -123,13 +122,13 @@ def _tree(manifest: Manifest, gateway: Gateway, keys: Keys, assertion_keys: byte
             match = _match(one.template)
             if gateway.prefix.get(one.service.name, "") in shared:
                 listed += preflights(one.service, {"safe_regex": match["safe_regex"]})
-            listed.append(_served(manifest, gateway, one.service, one.route, match, keys))
+            listed.append(_served(manifest, gateway, one.service, one.route, match))
         for prefix, decider in here:
             match = _under(prefix)
             if decider is None or decider.default is Default.DENY:
                 listed.append(_denied(decider, match))
             else:
-                listed.append(_served(manifest, gateway, decider, None, match, keys))
+                listed.append(_served(manifest, gateway, decider, None, match))
         listed.append(_denied(None, {"prefix": "/"}))
         tree[beginning] = {
             "action": {
@@ -184,12 +183,10 @@ def _reaches(prefix: str, beginning: str) -> bool:
     return not prefix or beginning == prefix or beginning.startswith(prefix + "/")
 
 
-def _served(
-    manifest: Manifest, gateway: Gateway, service: Service, route: Route | None, match: Json, keys: Keys
-) -> Json:
+def _served(manifest: Manifest, gateway: Gateway, service: Service, route: Route | None, match: Json) -> Json:
     access = service.fallback.access if route is None else route.access
     requirement = access if isinstance(access, Requirement) else None
-    by_guard = bool(rules.guard_decides_because(manifest, service, route, keys))
+    by_guard = bool(rules.guard_decides_because(manifest, service, route))
     per_filter: Json = {
         **cors(service),
         JWT: typed("envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig", {"disabled": True}),
@@ -370,16 +367,14 @@ def _metadata(manifest: Manifest, service: Service) -> bytes:
     )
 
 
-def notes(manifest: Manifest, gateway: Gateway, keys: Keys) -> Sequence[str]:
-    """What the compiler has to say: which routes go through the Guard and why, and what Envoy cannot do."""
+def notes(manifest: Manifest) -> Sequence[str]:
+    """What the compiler has to say: which routes go through the Guard, and why."""
     said = []
     for service in manifest.services.values():
         listed: list[Route | None] = [*service.routes, None]
         for route in listed:
-            because = rules.guard_decides_because(manifest, service, route, keys)
+            because = rules.guard_decides_because(manifest, service, route)
             if because:
                 match = f"the default of [services.{service.name}]" if route is None else f"{route.match!r}"
                 said.append(f"{match} is decided by the Guard (ext_authz): {', '.join(because)}")
-    if gateway.limits.connections_per_client:
-        said.append("[gateway.limits] connections_per_client: Envoy counts connections of all clients together")
     return said

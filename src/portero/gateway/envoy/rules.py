@@ -13,7 +13,7 @@ from portero.core.policy.manifest import Layout, Manifest, ManifestIssuer, Route
 from portero.core.policy.requirement import Carrier, ClaimValue, Requirement, WhenStale
 from portero.core.revocation.entry import RevokedKind
 from portero.core.tokens.access_token import TYP
-from portero.gateway.envoy.providers import BOUND_HEADERS, LEAST_LEEWAY, Keys, place_of
+from portero.gateway.envoy.providers import BOUND_HEADERS, LEAST_LEEWAY, place_of
 from portero.gateway.envoy.resources import (
     SCOPE_HEADER,
     SUBJECT_HEADER,
@@ -55,12 +55,11 @@ QUERY_TOKEN: Final = rf"[^?]*\?(?:.*&)?{_ENCODED}(?:[=&].*)?"
 """A second token in the query, however its name is encoded (attack row 82)."""
 
 
-def guard_decides_because(manifest: Manifest, service: Service, route: Route | None, keys: Keys) -> tuple[str, ...]:
+def guard_decides_because(manifest: Manifest, service: Service, route: Route | None) -> tuple[str, ...]:
     """Why a route goes through the Guard (`ext_authz`); empty where Envoy decides alone.
 
     Args:
         route: `None`: the service's default.
-        keys: where an issuer's are missing, the Guard knows what to say.
     """
     access = service.fallback.access if route is None else route.access
     if not isinstance(access, Requirement):
@@ -84,8 +83,6 @@ def guard_decides_because(manifest: Manifest, service: Service, route: Route | N
         because.append(f"leeway under {LEAST_LEEWAY}s")
     for name in service.issuers:
         because += [f"[issuers.{name}] {setting}" for setting in _beyond_envoy(manifest.issuers[name])]
-        if not keys.get(name):
-            because.append(f"no keys of [issuers.{name}]")
     return tuple(because)
 
 

@@ -20,23 +20,17 @@ import orjson
 
 from portero.adapters.system import SystemClock
 from portero.core.errors import ConfigurationError
-from portero.core.jose.algorithms import canonical_alg
-from portero.core.jose.jwk import PublicKey
-from portero.core.policy.manifest import Layout, Manifest
-from portero.core.policy.manifest_parser import parse_manifest
 from portero.core.revocation.entry import Revocation, RevokedKind
-from portero.gateway.assertions import AssertionKeys, Assertions
 from portero.gateway.engines import Options
 from portero.gateway.envoy import metrics
-from portero.gateway.envoy.authorize import Authorizer
 from portero.gateway.envoy.binary import find_envoy
-from portero.gateway.envoy.configuration import Places, bootstrap, files_of, gateway_of, notes_of, waiting_listener
+from portero.gateway.envoy.configuration import Places, bootstrap, files_of, waiting_listener
 from portero.gateway.envoy.delivery import Delivery
 from portero.gateway.envoy.kept import KeptRevocations
 from portero.gateway.envoy.process import EnvoyProcess
-from portero.gateway.guards import GatewayGuards
+from portero.gateway.envoy.routes import notes
+from portero.gateway.envoy.state import State, read_manifest
 from portero.gateway.requests import Answer, Answering, Request
-from portero.resource_server.issuers import FeedStart
 
 _log = logging.getLogger("portero.gateway")
 _LOOK_EVERY = 1.0
@@ -80,99 +74,11 @@ async def compile_once(options: Options, folder: Path, *, patience: float) -> tu
         patience: seconds to wait for keys and revocations.
 
     Returns:
-        What the compiler has to say, and what was still missing: without an issuer's keys its routes
-        go through the Guard.
+        What the compiler has to say, and what was still missing: where an issuer's keys are,
+        the Guard is asked about its tokens.
     """
     supervisor = _Supervisor(options, None, folder)
     return await supervisor.write_once(patience)
-
-
-class _State:
-    """One manifest's meaning, and what serves by it."""
-
-    def __init__(self, text: str, options: Options, *, instead_of: _State | None) -> None:
-        file = options.manifest_file
-        self.text = text
-        self.manifest: Manifest = parse_manifest(text, file=str(file))
-        self.gateway = gateway_of(self.manifest)
-        self.check_files(file.parent)
-        self._keys_file = file.parent / self.gateway.keys_file
-        self.assertion_keys: AssertionKeys | None = None
-        assertions = None
-        if self.manifest.layout is Layout.GATEWAY:
-            self.assertion_keys = AssertionKeys.open(self._keys_file)
-            assertions = Assertions(self.assertion_keys, issuer=self.gateway.assertion_issuer)
-        self.guards: GatewayGuards = GatewayGuards(
-            self.manifest,
-            options.environ,
-            file=str(file),
-            clock=options.clock,
-            instead_of=None if instead_of is None else instead_of.guards,
-        )
-        self.authorizer = Authorizer(self.manifest, self.guards, assertions)
-
-    def keys_were_changed(self) -> bool:
-        """Whether the keys of the assertions are other ones now (`portero keys rotate-gateway`)."""
-        return self.assertion_keys is not None and self.assertion_keys.differs_from(self._keys_file)
-
-    def check_files(self, folder: Path) -> None:
-        """Certificates are looked at here: a message of Envoy's would come too late."""
-        named = [] if self.gateway.tls is None else [
-            ("gateway.tls.certificate", self.gateway.tls.certificate), ("gateway.tls.key", self.gateway.tls.key)
-        ]  # fmt: skip
-        named += [
-            (f"services.{service.name}.upstream_ca", service.upstream_ca)
-            for service in self.manifest.services.values()
-            if service.upstream_ca
-        ]
-        for setting, name in named:
-            try:
-                content = (folder / name).read_bytes()
-            except OSError as error:
-                raise ConfigurationError(setting, name, f"must be readable ({error.strerror})") from None
-            if b"-----BEGIN " not in content:
-                raise ConfigurationError(setting, name, "must be PEM: -----BEGIN …")
-
-    def keys(self) -> Mapping[str, Sequence[PublicKey]]:
-        """The usable keys of each issuer, by its name in the manifest."""
-        monotonic = self.guards.host.clock.monotonic()
-        found = {}
-        for name, issuer in self.manifest.issuers.items():
-            trust = self.guards.host.trust(issuer.issuer)
-            accepted = {canonical_alg(alg) for alg in issuer.algorithms}
-            revoked = trust.subscription.revoked if trust.subscription is not None else None
-            known = trust.keys.keys.keys if trust.keys.keys is not None and trust.keys.is_ready(now=monotonic) else ()
-            found[name] = [
-                key
-                for key in known
-                if key.alg in accepted and not (revoked is not None and key.kid and revoked.names_key(key.kid))
-            ]
-        return found
-
-    def marks(self) -> tuple[object, ...]:
-        """What `keys` depends on: while it is equal, so are they."""
-        monotonic = self.guards.host.clock.monotonic()
-        marks: list[object] = []
-        for issuer in self.manifest.issuers.values():
-            trust = self.guards.host.trust(issuer.issuer)
-            revoked = () if trust.subscription is None else tuple(trust.subscription.revoked.values(RevokedKind.KEY))
-            # The set itself, not its epoch, which stands still when a key is only added.
-            marks.append((id(trust.keys.keys), trust.keys.epoch, trust.keys.is_ready(now=monotonic), revoked))
-        return tuple(marks)
-
-    def problems(self) -> list[str]:
-        """What is missing before requests can be served; empty when nothing is."""
-        host = self.guards.host
-        said = []
-        for issuer in self.manifest.issuers.values():
-            trust = host.trust(issuer.issuer)
-            if not trust.keys.is_ready(now=host.clock.monotonic()):
-                said.append(f"no keys of {issuer.issuer}" + (f": {trust.problem}" if trust.problem else ""))
-            waits = trust.feed is not None and trust.feed.start is FeedStart.WAIT
-            if trust.subscription is not None and waits and not trust.subscription.has_snapshot:
-                problem = trust.subscription.problem
-                said.append(f"no feed of {issuer.issuer}" + (f": {problem}" if problem else ""))
-        return said
 
 
 class _Supervisor:
@@ -190,7 +96,7 @@ class _Supervisor:
             admin_socket=folder / "admin",
         )
         self._delivery = Delivery(delivered)
-        self._state = _State(_read(options.manifest_file), options, instead_of=None)
+        self._state = State(read_manifest(options.manifest_file), options, instead_of=None)
         self._kept: list[KeptRevocations] = []
         self._ready = False
         self._writing = False
@@ -224,7 +130,9 @@ class _Supervisor:
         )
         self._listen_to(self._state)
         self._say_notes()
-        self._delivery.deliver(waiting_listener(self._state.gateway, self._places))
+        if self._runs_envoy or not await self._envoy.is_serving():
+            self._delivery.deliver(waiting_listener(self._state.gateway, self._places))
+        # An Envoy that serves by what was delivered before goes on: it checks tokens, and refuses what it knew of.
         if self._runs_envoy:
             self._envoy.start()
         else:
@@ -261,11 +169,11 @@ class _Supervisor:
         self._write_revocations()
         self._look_at_keys()
         await self._state.guards.aclose()
-        return notes_of(self._state.manifest, self._state.keys()), missing
+        return list(notes(self._state.manifest)), missing
 
     # ── what changes ─────────────────────────────────────────────────────────────────
 
-    def _listen_to(self, state: _State) -> None:
+    def _listen_to(self, state: State) -> None:
         loop = asyncio.get_running_loop()
 
         def came(revocations: Sequence[Revocation]) -> None:
@@ -313,13 +221,12 @@ class _Supervisor:
         for place, issuer in enumerate(self._state.manifest.issuers.values()):
             subscription = self._state.guards.host.trust(issuer.issuer).subscription
             revoked = None if subscription is None else subscription.revoked
-            kept = KeptRevocations(revoked, place, self._delivery, self._reloads)
+            kept = KeptRevocations(revoked, place, self._delivery, self._loaded)
             kept.write_all()
             self._kept.append(kept)
 
-    async def _reloads(self, name: str) -> int:
-        stats = await self._envoy.stats(f"extension_config_discovery.*{name}.config_reload")
-        return sum(stats.values())
+    async def _loaded(self, name: str) -> str:
+        return await self._envoy.text(f"extension_config_discovery.http_filter.{name}.version_text")
 
     def _look_at_keys(self) -> None:
         marks = self._state.marks()
@@ -347,7 +254,7 @@ class _Supervisor:
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             with suppress(ConfigurationError):
-                text = await asyncio.to_thread(_read, self._options.manifest_file)
+                text = await asyncio.to_thread(read_manifest, self._options.manifest_file)
                 if (text != self._state.text or self._state.keys_were_changed()) and text == before:
                     await self._take_over(text)
                 before = text
@@ -355,7 +262,7 @@ class _Supervisor:
     async def _take_over(self, text: str) -> None:
         old = self._state
         try:
-            new = _State(text, self._options, instead_of=old)
+            new = State(text, self._options, instead_of=old)
             for setting in ("listen", "admin", "workers"):
                 if getattr(new.gateway, setting) != getattr(old.gateway, setting):
                     expected = "changes with a restart only"
@@ -381,8 +288,7 @@ class _Supervisor:
         await old.guards.aclose(but=new.guards)
 
     def _say_notes(self) -> None:
-        everything = dict.fromkeys(self._state.manifest.issuers, (_ANY_KEY,))
-        for note in notes_of(self._state.manifest, everything):
+        for note in notes(self._state.manifest):
             _log.info("%s", note)
 
     # ── what operators ask ───────────────────────────────────────────────────────────
@@ -417,16 +323,6 @@ class _Supervisor:
         if warming or not sum(taken.values()):
             return ["envoy has not taken the configuration over"]
         return []
-
-
-_ANY_KEY: PublicKey = PublicKey("ES256", None, "", lambda *_: None, {})  # type: ignore[arg-type]
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(str(file), "(not readable)", f"must be a manifest ({error})") from None
 
 
 def _json(status: int, members: Mapping[str, object]) -> Answer:
