@@ -320,6 +320,7 @@ def test_one_broken_key_does_not_void_the_others(server: JwksServer) -> None:
         (Behaviour.FAIL, "/.well-known/oauth-authorization-server"),
         (Behaviour.GARBAGE, "/.well-known/oauth-authorization-server"),
         (Behaviour.OTHER_ISSUER, "/.well-known/oauth-authorization-server"),
+        (Behaviour.IMPOSSIBLE_HOST, "/.well-known/oauth-authorization-server"),
     ],
 )
 def test_without_keys_nothing_is_accepted_and_nothing_is_called_invalid(
@@ -338,12 +339,16 @@ def test_without_keys_nothing_is_accepted_and_nothing_is_called_invalid(
 
 
 @pytest.mark.attack(row=68)
-def test_keys_that_come_back_are_found_again(server: JwksServer) -> None:
-    """After an outage at start-up nobody has to restart the service."""
-    server.behave(Behaviour.FAIL)
+@pytest.mark.parametrize(
+    ("behaviour", "path"),
+    [(Behaviour.FAIL, "/jwks"), (Behaviour.IMPOSSIBLE_HOST, "/.well-known/oauth-authorization-server")],
+)
+def test_keys_that_come_back_are_found_again(server: JwksServer, behaviour: Behaviour, path: str) -> None:
+    """After an outage at start-up nobody has to restart the service, whatever the issuer said meanwhile."""
+    server.behave(behaviour, path=path)
     guard = guard_of(server, patience=0.1)
     assert check_case(guard, server.issuer.mint()) is Case.UNAVAILABLE
 
-    server.behave(None)
+    server.behave(None, path=path)
     until(lambda: isinstance(check(guard, server.issuer.mint()), Principal))
     guard.close()

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -180,6 +180,24 @@ def test_tasks_that_begin_together_wait_for_one_exchange(shop: Shop) -> None:
 
     assert len(asyncio.run(story())) == 1
     assert shop.issuer_server.exchanges == 1
+
+
+def test_a_thread_that_is_interrupted_interrupts_nobody_who_waits_for_its_exchange(shop: Shop) -> None:
+    """Those who wait are told that there is no token now; the next to ask exchanges."""
+    received = shop.received()
+    waiters: list[Future[Secret[str]]] = []
+
+    def interrupted() -> float:
+        shop.exchange._monotonic = time.monotonic
+        waiters.extend(shop.exchange._flights.values())
+        raise KeyboardInterrupt
+
+    shop.exchange._monotonic = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        shop.exchange.on_behalf_of(received).token()
+
+    assert [type(waiter.exception(0)) for waiter in waiters] == [Unavailable]
+    assert shop.exchange.on_behalf_of(received).token()
 
 
 def test_the_oldest_unused_token_goes_first(shop: Shop) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from portero.core.types import Secret
-from portero.resource_server import CookieCredential, Guard, RevocationFeed, asgi_websocket
+from portero.core.policy.refusal import REVOKED
+from portero.core.revocation.entry import Revocation, RevokedKind
+from portero.core.types import Issuer, NumericDate, Secret
+from portero.resource_server import CookieCredential, Guard, Principal, Refusal, RevocationFeed, asgi_websocket
 from portero.resource_server.asgi import GuardMiddleware, principal_of
 from portero.testing.clock import FakeClock
 from portero.testing.issuer import InMemoryIssuer
@@ -509,6 +511,29 @@ def test_a_closed_connection_leaves_nothing_registered() -> None:
         assert world.guard.connections._by_key == {}
 
     run(story)
+
+
+def test_one_connection_that_cannot_be_told_keeps_nothing_from_the_others() -> None:
+    """Those of a session end together; the feed says it once."""
+    clock = FakeClock()
+    issuer = InMemoryIssuer(clock=clock)
+    guard = Guard(issuers=[issuer.url], audience=AUDIENCE, revocation=None, clock=clock)
+    issuer.trust_in(guard)
+    principal = guard.admit(issuer.mint(sid="s1").encode(), guard.requires())
+    assert isinstance(principal, Principal)
+    told: list[Refusal] = []
+
+    def broken(refusal: Refusal) -> None:
+        told.append(refusal)
+        raise RuntimeError("this connection is in no state to hear")
+
+    for _ in range(2):
+        guard.connections.watch_in_thread(principal, broken)
+    guard.connections.revoked(
+        [Revocation(Issuer(issuer.url), RevokedKind.SESSION, "s1", NumericDate(0), NumericDate(1))]
+    )
+
+    assert told == [REVOKED, REVOKED]
 
 
 def test_an_unknown_kind_of_connection_is_not_served() -> None:

@@ -26,7 +26,7 @@ from portero.adapters.fetch.discovery import discover
 from portero.adapters.fetch.http import AsyncFetcher, Fetcher
 from portero.adapters.fetch.requests import Conversation, ForbiddenUrl, checked_url
 from portero.adapters.fetch.token_exchange import ExchangeRefused, exchange_token
-from portero.core.errors import ConfigurationError
+from portero.core.errors import ConfigurationError, Unavailable
 from portero.core.types import Issuer, Secret
 from portero.resource_server.received import ReceivedToken
 
@@ -208,7 +208,11 @@ class TokenExchange:
             try:
                 flight.set_result(fetcher.drive(self._exchange(subject, digest)))
             except BaseException as error:
-                flight.set_exception(error)
+                # What stops this thread (an interrupt) is not the others' to raise.
+                mine_alone = not isinstance(error, Exception)
+                flight.set_exception(Unavailable("the exchange was given up") if mine_alone else error)
+                if mine_alone:
+                    raise
             finally:
                 with self._lock:
                     self._flights.pop(digest, None)

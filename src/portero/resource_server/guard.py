@@ -435,6 +435,8 @@ class Guard:
             if self._starting is not None and not self._starting.done():
                 await asyncio.shield(self._starting)
             return side
+        if side is not None:
+            side.forget()
         side = self._loop_side = LoopSide(
             tuple(self._trusts.values()), clock=self.clock, on_revoked=self.connections.revoked
         )

@@ -12,7 +12,6 @@ import random
 import threading
 
 from portero.adapters.fetch.http import AsyncFetcher, Fetcher
-from portero.core.errors import Unavailable
 from portero.core.keys.key_cache import Fetch, NoKeys
 from portero.ports import Clock
 from portero.resource_server.trust import KeysWanted, Trust
@@ -33,9 +32,9 @@ class AsyncKeys:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._flight: asyncio.Task[None] | None = None
-        self._claimed = False
         self._wake = asyncio.Event()
-        trust.on_refresh_claimed = self._refresh_claimed
+        self._closed = False
+        trust.driven_by(self._refresh)
 
     async def obtain(self, wanted: KeysWanted) -> None:
         """Do what the cache asks, so that it is worth asking again.
@@ -43,7 +42,7 @@ class AsyncKeys:
         Raises:
             KeysWanted: there is nothing to do but to come back later.
         """
-        if isinstance(wanted.action, NoKeys):
+        if self._closed or isinstance(wanted.action, NoKeys):
             raise wanted
         # Who is told to wait flies, too, where nobody does: an adapter that asked without this driver was told to
         # fetch before, and could not.
@@ -57,9 +56,8 @@ class AsyncKeys:
         while True:
             now = self._clock.monotonic()
             with trust.lock:
-                due = self._claimed or trust.keys.refresh_due(now=now)
+                due = trust.keys.refresh_due(now=now)
                 rest = trust.keys.next_due() - now
-            self._claimed = False
             if due:
                 self._start_flight()
             if self._flight is not None:
@@ -73,29 +71,45 @@ class AsyncKeys:
                 continue
 
     async def aclose(self) -> None:
-        """Leave nothing running."""
+        """Leave nothing running, and nobody waiting for it."""
+        self._closed = True
         if self._flight is not None:
             self._flight.cancel()
             await asyncio.wait({self._flight})
+        self.forget()
 
-    def _refresh_claimed(self) -> None:
-        self._claimed = True
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake.set)
+    def forget(self) -> None:
+        """Be asked no more, where the event loop has ended before this did."""
+        self._trust.left_by(self._refresh)
+
+    def _refresh(self) -> bool:
+        if self._closed or not self._loop.is_running():
+            return False
+        try:
+            self._loop.call_soon_threadsafe(self._start_flight)
+        except RuntimeError:  # closed a moment ago
+            return False
+        return True
 
     def _start_flight(self) -> asyncio.Task[None]:
         if self._flight is None:
             self._flight = self._loop.create_task(self._fetch(), name=f"keys of {self._trust.issuer}")
+            # Not in the task itself: one that is cancelled before its first step never runs.
+            self._flight.add_done_callback(self._landed)
         return self._flight
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        self._flight = None
+        self._wake.set()
+        if flight.cancelled():
+            self._trust.gave_up_fetch()
 
     async def _fetch(self) -> None:
         trust = self._trust
         try:
             trust.took_keys(await self._fetcher.drive(trust.obtain_keys()), monotonic=self._clock.monotonic())
-        except Unavailable as error:
+        except Exception as error:
             trust.lost_keys(error, monotonic=self._clock.monotonic(), jitter=random.random())  # noqa: S311 - no secret
-        finally:
-            self._flight = None
 
 
 class SyncKeys:
@@ -111,7 +125,7 @@ class SyncKeys:
         self._wake = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._keep, name=f"keys of {trust.issuer}", daemon=True)
-        trust.on_refresh_claimed = self._refresh_claimed
+        trust.driven_by(self._refresh)
 
     def start(self) -> None:
         """Begin to refresh ahead of need."""
@@ -123,6 +137,8 @@ class SyncKeys:
         if isinstance(action, NoKeys):
             raise wanted
         with self._landed:
+            if self._stopped:
+                raise wanted
             if isinstance(action, Fetch) or not self._flying:
                 # Not in this thread: the request's patience may be shorter than the fetch. Also where nobody
                 # fetches although somebody was told to, who asked without this driver.
@@ -131,16 +147,22 @@ class SyncKeys:
             self._landed.wait(REQUEST_PATIENCE)
 
     def close(self) -> None:
-        """Leave nothing running."""
-        self._stopped = True
+        """Leave nothing running, and nobody waiting for it."""
+        with self._landed:
+            self._stopped = True
+            self._landed.notify_all()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(REQUEST_PATIENCE)
+        self._trust.left_by(self._refresh)
 
-    def _refresh_claimed(self) -> None:
+    def _refresh(self) -> bool:
         with self._landed:
+            if self._stopped or not self._thread.is_alive():
+                return False
             self._claimed = True
         self._wake.set()
+        return True
 
     def _keep(self) -> None:
         trust = self._trust
@@ -156,12 +178,13 @@ class SyncKeys:
                 continue
             try:
                 trust.took_keys(self._fetcher.drive(trust.obtain_keys()), monotonic=self._clock.monotonic())
-            except Unavailable as error:
-                trust.lost_keys(
-                    error,
-                    monotonic=self._clock.monotonic(),
-                    jitter=random.random(),  # noqa: S311 - no secret
-                )
+            except Exception as error:
+                if not self._stopped:  # else the failure is the closing's, and somebody else may fetch by now
+                    trust.lost_keys(
+                        error,
+                        monotonic=self._clock.monotonic(),
+                        jitter=random.random(),  # noqa: S311 - no secret
+                    )
             finally:
                 with self._landed:
                     self._flying = False

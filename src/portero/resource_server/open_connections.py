@@ -7,14 +7,19 @@ is registered here with what its token is called; a revocation finds it in one l
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import EXPIRED, REVOKED, Refusal
 from portero.core.revocation.entry import Revocation, RevokedKind
 
+T = TypeVar("T")
 WhenOver = Callable[[Refusal], None]
+
+_log = logging.getLogger("portero.connections")
 
 
 class OpenConnection:
@@ -108,9 +113,9 @@ class OpenConnections:
             with self._lock:
                 concerned = tuple(self._by_key.get((revocation.iss, revocation.kind, revocation.value), ()))
             for connection in concerned:
-                connection.end_from_any_thread(REVOKED)
+                _tell(connection.end_from_any_thread, REVOKED)
         for listener in tuple(self.listeners):
-            listener(came)
+            _tell(listener, came)
 
     def remove(self, connection: OpenConnection, keys: tuple[_Key, ...]) -> None:
         """Forget one registration."""
@@ -127,6 +132,14 @@ class OpenConnections:
             for key in keys:
                 self._by_key.setdefault(key, set()).add(connection)
         return connection
+
+
+def _tell(told: Callable[[T], None], what: T) -> None:
+    # One that cannot be told keeps nothing from the others: the feed will not say it again.
+    try:
+        told(what)
+    except Exception:
+        _log.exception("a connection could not be told that its token is over")
 
 
 def _keys_of(principal: Principal) -> tuple[_Key, ...]:

@@ -119,6 +119,14 @@ def _jitter() -> float:
 _BROKEN = (Unavailable, NotAFeed, StreamTooLong)
 
 
+def _problem(error: Exception, subscription: Subscription) -> str:
+    # Anything else is a bug, ours or a library's. It must not end the following: nobody would hear of a revocation.
+    if isinstance(error, _BROKEN):
+        return str(error) or type(error).__name__
+    _log.error("following the feed of %s failed unexpectedly", subscription.issuer, exc_info=error)
+    return f"{type(error).__name__}, see the log"
+
+
 class AsyncRevocations:
     """Follows one issuer's feed on an event loop."""
 
@@ -143,8 +151,8 @@ class AsyncRevocations:
             try:
                 await self._step(subscription)
                 problem = _ENDED
-            except _BROKEN as error:
-                problem = str(error) or type(error).__name__
+            except Exception as error:
+                problem = _problem(error, subscription)
             await asyncio.sleep(_broke(subscription, problem))
 
     async def _step(self, subscription: Subscription) -> None:
@@ -224,8 +232,8 @@ class SyncRevocations:
             try:
                 self._step(subscription)
                 problem = _ENDED
-            except _BROKEN as error:
-                problem = str(error) or type(error).__name__
+            except Exception as error:
+                problem = _problem(error, subscription)
             self._stop.wait(_broke(subscription, problem))
 
     def _step(self, subscription: Subscription) -> None:

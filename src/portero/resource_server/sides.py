@@ -53,6 +53,11 @@ class LoopSide:
             await asyncio.to_thread(relay.close)
         await self._fetcher.aclose()
 
+    def forget(self) -> None:
+        """Another loop's side takes this one's place."""
+        for keys in self.keys.values():
+            keys.forget()
+
 
 class ThreadSide:
     """One Guard in one process with threads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from portero.core.tokens.access_token import AccessTokenRules, VerifiedAccessTok
 from portero.core.tokens.assertion import verify_assertion
 from portero.core.types import Issuer
 from portero.resource_server.issuers import RevocationFeed, TrustedIssuer
+
+_log = logging.getLogger("portero.keys")
 
 
 class KeysWanted(Unavailable):
@@ -39,8 +42,8 @@ class FetchedKeys:
     fresh_for: float | None
 
 
-def _nobody() -> None:
-    return
+RefreshNow = Callable[[], bool]
+"""A driver's: have the keys fetched beside the requests; answers whether that will be done. From any thread."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,8 +56,8 @@ class Trust:
     feed: RevocationFeed | None
     subscription: Subscription | None
     lock: threading.Lock = field(default_factory=threading.Lock)
-    on_refresh_claimed: Callable[[], None] = _nobody
-    """Called where a known key was used and a fetch beside it was claimed: the driver does it. From any thread."""
+    drivers: list[RefreshNow] = field(default_factory=list)
+    """Who fetches here, the latest last: an event loop and threads may share one Guard."""
     metadata: IssuerMetadata | None = None
     service_token: ServiceToken | None = None
     service_token_until: float = 0.0
@@ -78,8 +81,8 @@ class Trust:
         with self.lock:
             action = self.keys.lookup(kid, alg, now=monotonic)
         if isinstance(action, Use):
-            if action.refresh:
-                self.on_refresh_claimed()
+            if action.refresh and not self.refresh():
+                self.gave_up_fetch()
             return action.key
         if isinstance(action, Unknown):
             return None
@@ -106,7 +109,27 @@ class Trust:
         """Use the keys and the feed of another Guard's trust in the same issuer, which somebody keeps fresh."""
         self.keys, self.lock = other.keys, other.lock
         self.subscription, self.feed = other.subscription, other.feed
-        self.on_refresh_claimed = lambda: other.on_refresh_claimed()
+        self.drivers = other.drivers
+
+    def driven_by(self, driver: RefreshNow) -> None:
+        """Begin to fetch here. What was claimed before there was anybody to fetch is claimed no more."""
+        self.drivers.append(driver)
+        self.gave_up_fetch()
+
+    def left_by(self, driver: RefreshNow) -> None:
+        """Fetch here no more; nobody waits for what was under way."""
+        if driver in self.drivers:
+            self.drivers.remove(driver)
+        self.gave_up_fetch()
+
+    def refresh(self) -> bool:
+        """Have the set fetched now, beside the requests; False: nobody fetches here."""
+        return any(driver() for driver in tuple(reversed(self.drivers)))
+
+    def gave_up_fetch(self) -> None:
+        """Report that a claimed fetch will have no outcome."""
+        with self.lock:
+            self.keys.fetch_given_up()
 
     def obtain_keys(self) -> Conversation[FetchedKeys]:
         """Fetch the key set, by way of discovery unless its place is configured.
@@ -140,11 +163,16 @@ class Trust:
             self.keys.fetched(fetched.keys, now=monotonic, fresh_for=fetched.fresh_for)
         self.problem = ""
 
-    def lost_keys(self, error: Unavailable, *, monotonic: float, jitter: float) -> None:
-        """Report a failed fetch."""
+    def lost_keys(self, error: Exception, *, monotonic: float, jitter: float) -> None:
+        """Report a failed fetch. What is not `Unavailable` is a bug, ours or a library's: told to the log, and the next
+        fetch comes all the same, for without one the service would refuse everybody in the end."""
         with self.lock:
             self.keys.fetch_failed(now=monotonic, jitter=jitter)
-        self.problem = error.what
+        if isinstance(error, Unavailable):
+            self.problem = error.what
+        else:
+            self.problem = f"a fetch ended with {type(error).__name__}, see the log"
+            _log.error("fetching the keys of %s failed unexpectedly", self.issuer, exc_info=error)
 
     def authorized_feed_request(self, path: str, *, monotonic: float) -> Conversation[FetchRequest]:
         """Make a request to the feed, with a token of this service's own client.

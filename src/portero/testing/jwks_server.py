@@ -49,6 +49,7 @@ class Behaviour(Enum):
     EMPTY_SET = "a JWK Set without keys"
     ONE_BAD_KEY = "a JWK Set with a broken key among good ones"
     OTHER_ISSUER = "metadata that names another issuer"
+    IMPOSSIBLE_HOST = "metadata whose jwks_uri has a host that no name can be"
 
 
 class JwksServer:
@@ -179,6 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, json.dumps(document).encode())
             case Behaviour.OTHER_ISSUER:
                 self._answer(200, json.dumps({**self._metadata(), "issuer": self.owner.url + "/other"}).encode())
+            case Behaviour.IMPOSSIBLE_HOST:
+                uri = f"https://{'a' * 64}.example/jwks"  # a label has 63 at most
+                self._answer(200, json.dumps({**self._metadata(), "jwks_uri": uri}).encode())
             case Behaviour.HUGE:
                 self._start(200)
                 while not self.owner.stop.is_set():

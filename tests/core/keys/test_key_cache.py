@@ -177,6 +177,21 @@ def test_a_fetch_that_never_reports_is_lost_after_its_timeout() -> None:
     assert cache.lookup(ONE.kid, "ES256", now=10) == Fetch()
 
 
+def test_a_fetch_that_is_given_up_is_anybodys_at_once() -> None:
+    """A driver that is closed says so; it is no failure, so nobody backs off."""
+    cold, warm = KeyCache(POLICY), loaded()
+    assert cold.lookup(ONE.kid, "ES256", now=0) == Fetch()
+    assert warm.refresh_due(now=warm.next_due())
+
+    cold.fetch_given_up()
+    warm.fetch_given_up()
+
+    assert cold.next_due() <= 0
+    assert cold.lookup(ONE.kid, "ES256", now=0) == Fetch()
+    assert warm.refresh_due(now=warm.next_due())
+    assert (cold.failures, warm.failures) == (0, 0)
+
+
 def test_the_epoch_moves_when_a_key_is_lost_or_changed_only() -> None:
     """A new key beside the old ones invalidates nothing."""
     cache = loaded("one")
@@ -252,7 +267,7 @@ def test_wrong_policies_are_refused_at_start() -> None:
 STEP = st.tuples(
     st.floats(min_value=0, max_value=2000),
     st.sampled_from(["known", "unknown", "refresh"]),
-    st.sampled_from(["good", "rotated", "failed", "silent"]),
+    st.sampled_from(["good", "rotated", "failed", "given up", "silent"]),
 )
 
 
@@ -284,4 +299,7 @@ def test_whatever_happens_at_most_one_fetch_is_under_way_and_no_key_outlives_max
                 fetching_until, good_at = now, now
             elif outcome == "failed":
                 cache.fetch_failed(now=now, jitter=0.5)
+                fetching_until = now
+            elif outcome == "given up":
+                cache.fetch_given_up()
                 fetching_until = now

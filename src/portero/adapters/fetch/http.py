@@ -26,6 +26,9 @@ T = TypeVar("T")
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "portero"}
 _CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=30.0)
 
+_BROKEN = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError)
+"""What httpx2 raises where there is no answer; `UnicodeError`: a host with a label that no name has."""
+
 
 def no_cookies() -> CookieJar:
     """A jar that takes none. A client keeps one jar for everybody: one caller's cookie would go with the next one's
@@ -90,7 +93,7 @@ class Fetcher:
                 return _fetched(response, bytes(body))
         except httpx2.TimeoutException as error:
             raise TooSlow(f"{_place(request.url)}: {type(error).__name__}") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        except _BROKEN as error:
             raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
 
     def drive(self, conversation: Conversation[T], *, max_bytes: int | None = None) -> T:
@@ -114,7 +117,7 @@ class Fetcher:
             with self._client.stream("GET", request.url, headers=headers, timeout=timeout) as response:
                 _refuse_what_is_not_read(response)
                 yield response.status_code, response.iter_raw()
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        except _BROKEN as error:
             raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
 
     def close(self) -> None:
@@ -161,7 +164,7 @@ class AsyncFetcher:
                     if len(body) > limit:
                         raise Unavailable(f"{_place(request.url)} answers with more than {limit} bytes")
                 return _fetched(response, bytes(body))
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError) as error:
+        except (*_BROKEN, TimeoutError) as error:
             raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
 
     async def drive(self, conversation: Conversation[T], *, max_bytes: int | None = None) -> T:
@@ -190,7 +193,7 @@ class AsyncFetcher:
             async with self._client.stream("GET", request.url, headers=headers, timeout=timeout) as response:
                 _refuse_what_is_not_read(response)
                 yield response.status_code, response.aiter_raw()
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        except _BROKEN as error:
             raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
 
     async def aclose(self) -> None:

@@ -12,11 +12,13 @@ The rules:
    jitter. The last good set is used until `max_age` after it was fetched, then no more.
 5. While the last attempt has failed, an unknown `kid` is *unavailable* (503), not unknown
    (401): we could not look.
-6. `epoch` increases whenever a key disappears, changes or is blocked. Whoever keeps a
+6. A claim to fetch ends with an outcome, or by `fetch_given_up`: whoever was told to fetch and will
+   not (closed, cancelled, never there) holds nobody up.
+7. `epoch` increases whenever a key disappears, changes or is blocked. Whoever keeps a
    verified token keeps the epoch beside it.
 
-A driver (sync or async) asks `lookup`, obeys the action, and reports `fetched` or
-`fetch_failed`. One cache per issuer: keys never cross issuers because they are never together.
+A driver (sync or async) asks `lookup`, obeys the action, and reports `fetched`, `fetch_failed`
+or `fetch_given_up`. One cache per issuer: keys never cross issuers because they are never together.
 Calls are not synchronized here; a driver that uses threads holds its lock around every
 call that returned `Fetch` or reports an outcome (`lookup` of a known, fresh key only reads).
 """
@@ -185,6 +187,10 @@ class KeyCache:
         exponential = self.policy.backoff_first * 2.0 ** min(self.failures, 16)
         self.failures += 1
         self._not_before = now + min(exponential, self.policy.backoff_longest) * (0.5 + 0.5 * jitter)
+        self._fetching_until = _NEVER
+
+    def fetch_given_up(self) -> None:
+        """Report that a fetch ends without an outcome: who asks next is told to fetch, at once."""
         self._fetching_until = _NEVER
 
     def block(self, kid: str, *, until: float, now: float) -> None:

@@ -193,7 +193,7 @@ class _Supervisor:
         if any(one.kind is RevokedKind.KEY for one in revocations):
             # A key was taken back: what signs instead may be new.
             for issuer in self._state.manifest.issuers.values():
-                self._state.guards.host.trust(issuer.issuer).on_refresh_claimed()
+                self._state.guards.host.trust(issuer.issuer).refresh()
             self._look_at_keys()
 
     def _write_recent(self) -> None:
