@@ -152,7 +152,10 @@ def _authorization_request(data: bytes) -> None:
     parameters = parse_query(data)
     unverified_client_id(parameters)
     request = validate_authorization_request(
-        parameters, client=PUBLIC, target=response_target(parameters, client=PUBLIC)
+        parameters,
+        client=PUBLIC,
+        target=response_target(parameters, client=PUBLIC),
+        offered_acr=("urn:portero:password",),
     )
     assert request_from_json(request_to_json(request)) == request
 

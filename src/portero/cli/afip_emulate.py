@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ def command(port: int, services: tuple[str, ...], folder: Path) -> None:
     import uvicorn
 
     from portero.testing.afip import Emulator, emulator_app
+    from portero.testing.afip.wsaa import MISSING_OPENSSL
 
     default = ("mi_servicio=http://localhost:9000/sign-in/clave_fiscal/return",)
     emulator = Emulator(dict(_service(text) for text in services or default))
@@ -70,6 +72,8 @@ En la configuración de Portero:
 WSAA: {url}/ws/services/LoginCms
 """
     )
+    if shutil.which("openssl") is None:
+        click.echo(MISSING_OPENSSL, err=True)
     server.run(sockets=[listener])
 
 

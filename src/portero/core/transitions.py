@@ -500,6 +500,19 @@ class LinkedIdentitiesKey(Key[tuple[LinkedIdentity, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class VouchedSessionKey(Key[tuple[BrowserSession, ...]]):
+    """The browser sessions that one session at another party vouched for. For reading: they change by `SubjectKey`."""
+
+    provider: str
+    session: str
+
+    @property
+    def digest(self) -> Digest:
+        """What they are found by."""
+        return linked_digest(self.provider, self.session)
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentsKey(Key[tuple[Consent, ...]]):
     """All that a person allowed, by `client_id`."""
 

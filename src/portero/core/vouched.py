@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from portero.core.linked import linked_digest
+from portero.core.types import Digest
+
 OWN_CLAIMS = frozenset(
     [
         "iss",
@@ -78,6 +81,14 @@ def vouched_to_json(vouched: Vouched) -> str:
         "id_token_hint": vouched.id_token_hint,
     }
     return json.dumps(members, separators=(",", ":"))
+
+
+def session_digest_of(text: str | None) -> Digest | None:
+    """What a browser session is found by at the party that vouched; None: nobody did, or they named no session."""
+    vouched = vouched_from_json(text)
+    if vouched is None or vouched.session is None:
+        return None
+    return linked_digest(vouched.provider, vouched.session)
 
 
 def vouched_from_json(text: str | None) -> Vouched | None:

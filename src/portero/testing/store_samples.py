@@ -41,6 +41,7 @@ from portero.core.transitions import (
     User,
 )
 from portero.core.types import ClientId, Digest, FamilyId, Issuer, Kid, NumericDate, Sid, Subject
+from portero.core.vouched import Vouched, vouched_to_json
 
 NOW: Final = NumericDate(1_800_000_000)
 DAY: Final = 86_400
@@ -205,6 +206,9 @@ def revocation(value: str = "sid-1", *, until: int = NOW + 360) -> Revocation:
     return Revocation(Issuer("http://localhost:9000"), RevokedKind.SESSION, value, NOW, NumericDate(until))
 
 
+_SAID: Final = vouched_to_json(Vouched(STRANGE, LONG, {STRANGE: STRANGE}, session=STRANGE, id_token_hint=LONG))
+
+
 def extreme_records() -> tuple[Record, ...]:
     """Every kind of record, with the largest, emptiest and strangest values, a session before its family."""
     token = TokenRecord(digest("t"), 2**32 - 1, LATEST, LATEST, LATEST, digest("a"), bytes(range(256)), 2**31)
@@ -242,7 +246,7 @@ def extreme_records() -> tuple[Record, ...]:
         session,
         full,
         bare,
-        replace(browser_session("x", subject=STRANGE), amr=(), acr="", device=LONG, ends=LATEST, vouched=STRANGE),
+        replace(browser_session("x", subject=STRANGE), amr=(), acr="", device=LONG, ends=LATEST, vouched=_SAID),
         replace(user(STRANGE, username=STRANGE), password_hash=None, roles=("", "a b"), enabled=False, locale="es"),
         replace(
             client(STRANGE),

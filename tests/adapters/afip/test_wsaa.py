@@ -130,6 +130,17 @@ def test_every_fault_is_told_and_asked_again_by_the_rule(world: World, tmp_path:
     assert world.wsaa(tmp_path).ticket("wsfe").cuits == (ANA,)
 
 
+def test_an_emulator_without_openssl_says_what_to_install(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own failure, in WSAA's words for one; nothing is given."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(WsaaUnavailable, match="apt-get install openssl"):
+        world.wsaa(tmp_path).ticket("wsfe")
+
+    assert world.server.given == 0
+
+
 @pytest.mark.parametrize("switch", ["lost", "slow"])
 def test_a_lost_answer_is_survived(world: World, tmp_path: Path, switch: str) -> None:
     """The ticket was given and is nowhere: the next comes when the window is over, without help."""

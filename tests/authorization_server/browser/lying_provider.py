@@ -30,6 +30,8 @@ class LyingProvider:
         self.userinfo: dict[str, Any] = {"name": "Ada Lovelace", "email": "ada@acme.example", "email_verified": True}
         self.status: dict[str, int] = {}
         self.nonce = ""
+        self.asked: list[str] = []
+        """The paths that were asked for, in order."""
         self.forms: list[dict[str, str]] = []
         self.authorizations: list[str] = []
         handler = type("Handler", (_Handler,), {"provider": self})
@@ -44,7 +46,7 @@ class LyingProvider:
         self._thread.join()
 
     def signed(self, claims: dict[str, Any], *, typ: str = "JWT") -> str:
-        header = {"alg": "ES256", "kid": "one", "typ": typ}
+        header = {"alg": "ES256", "kid": self.signs_with.kid, "typ": typ}
         return sign_compact(header, json.dumps(claims).encode(), self.signs_with)
 
     def id_token(self) -> str:
@@ -59,7 +61,8 @@ class LyingProvider:
             "sub": "ada-1", "sid": "s-1",
             "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
         }  # fmt: skip
-        return self.signed({**claims, **changes}, typ="logout+jwt")
+        said = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+        return self.signed(said, typ="logout+jwt")
 
     def answer(self, path: str) -> Any:
         if path == "/.well-known/openid-configuration":
@@ -85,6 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        self.provider.asked.append(self.path)
         status = self.provider.status.get(self.path, 200)
         body = json.dumps(self.provider.answer(self.path)).encode()
         self.send_response(status)

@@ -14,6 +14,7 @@ from portero.authorization_server.sign_in.methods import open_methods
 from portero.core.errors import ConfigurationError
 from portero.core.transitions import LinkedKey, SubjectKey
 from portero.testing.clock import FakeClock
+from portero.testing.tokens import new_key
 from tests.authorization_server.browser.harness import ANA, ISSUER, Answer, Browser, Server
 from tests.authorization_server.browser.lying_provider import CLIENT_ID, SECRET, LyingProvider, basic
 
@@ -101,6 +102,37 @@ def test_claims_are_taken_by_name_and_the_level_is_theirs(acme: LyingProvider) -
 
     assert session.acr == "urn:portero:autenticar:nivel:3"
     assert json.loads(session.vouched)["claims"] == {"cuit": "20111111112", "nivel": 3}
+
+
+GOLD = "urn:portero:openid:acme:gold"
+
+
+def test_a_class_of_sign_in_can_be_asked_for(acme: LyingProvider) -> None:
+    """`acr_values` goes there in their words; what another sign-in brought does not do, and theirs does."""
+    server = Server(config=config(acme, acr_values=["gold"]))
+    browser = server.browser()
+    browser.sign_in(browser.authorize())
+    request = leave(browser, acme, acr_values=f"{GOLD} urn:other")
+    assert request["acr_values"] == "gold"
+    assert "acr_values" not in leave(server.browser(), acme)
+
+    acme.nonce = request["nonce"]
+    acme.claims = {"acr": "gold"}
+    assert "code" in come_back(browser, request).answer
+    assert "code" in browser.authorize(acr_values=GOLD).answer
+
+
+@pytest.mark.parametrize(("acr", "said"), [("gold", "code"), ("silver", "error"), (None, "error")])
+def test_a_class_that_is_insisted_on_is_there_or_nobody_is(acme: LyingProvider, acr: str | None, said: str) -> None:
+    """OIDC Core §5.5.1.1: the provider may bring less than it was asked for, and the application gets none of it."""
+    server = Server(config=config(acme, acr_values=["gold"]))
+    browser = server.browser()
+    acme.claims = {"acr": acr}
+    claims = json.dumps({"id_token": {"acr": {"essential": True, "value": GOLD}}})
+    answer = come_back(browser, leave(browser, acme, claims=claims)).answer
+
+    assert said in answer
+    assert answer.get("error") in (None, "unmet_authentication_requirements")
 
 
 def test_asking_anew_is_passed_on(server: Server, acme: LyingProvider) -> None:
@@ -218,6 +250,49 @@ def test_signed_out_there_is_signed_out_here(server: Server, acme: LyingProvider
     assert len(server.read(SubjectKey(ANA.subject)).browsers) == 1
 
 
+def test_a_session_that_ended_there_is_found_by_its_name_alone(server: Server, acme: LyingProvider) -> None:
+    """Back-Channel Logout §2.4: `sub` may be missing where there is a `sid`; another session's person stays."""
+    first, second = server.browser(), server.browser()
+    come_back(first, leave(first, acme))
+    acme.claims = {"sub": "eve-1", "sid": "s-2"}
+    acme.userinfo = {"sub": "eve-1"}
+    come_back(second, leave(second, acme))
+    ada, eve = (server.read(LinkedKey(acme.issuer, who)).subject for who in ("ada-1", "eve-1"))
+
+    assert _logged_out(server, acme.logout_token(sub=None, sid="s-3")) == 200
+    assert [len(server.read(SubjectKey(who)).browsers) for who in (ada, eve)] == [1, 1]
+    assert _logged_out(server, acme.logout_token(sub=None)) == 200
+    assert [len(server.read(SubjectKey(who)).browsers) for who in (ada, eve)] == [0, 1]
+    assert _logged_out(server, acme.logout_token(sub=None, sid=None)) == 400
+
+
+def test_a_flood_of_logout_tokens_makes_us_ask_once(server: Server, acme: LyingProvider) -> None:
+    """Nobody who posts has shown who they are: keys are kept, a new one is found, and invented names cost nothing."""
+    acme.asked.clear()
+    acme.signs_with = acme.stranger
+    assert {_logged_out(server, acme.logout_token(jti=str(n))) for n in range(20)} == {400}
+    acme.signs_with = new_key("ES256", kid="invented")
+    assert {_logged_out(server, acme.logout_token(jti=str(n))) for n in range(20)} == {400}
+    assert acme.asked.count("/jwks") == 1
+
+    server.clock.advance(6)
+    acme.key = acme.signs_with = new_key("ES256", kid="two")
+    assert _logged_out(server, acme.logout_token()) == 200
+    assert acme.asked.count("/jwks") == 2
+
+
+def test_keys_that_cannot_be_had_are_not_asked_for_each_time(server: Server, acme: LyingProvider) -> None:
+    """A provider that is away is left alone for a while, and what comes meanwhile is told to come again."""
+    acme.asked.clear()
+    acme.status["/jwks"] = 500
+    assert {_logged_out(server, acme.logout_token()) for _ in range(20)} == {503}
+    assert acme.asked.count("/jwks") == 1
+
+    acme.status.clear()
+    server.clock.advance(2)
+    assert _logged_out(server, acme.logout_token()) == 200
+
+
 def _sign_out(browser: Browser, **parameters: str) -> Answer:
     page = browser.get(f"/end_session?{urlencode(parameters)}")
     return browser.post("/end_session", {**page.form(form_token=page.forms[0]["form_token"]), "decision": "sign_out"})
@@ -269,7 +344,7 @@ def test_an_id_token_signs_nobody_out(server: Server, acme: LyingProvider) -> No
     assert _logged_out(server, acme.logout_token(aud="another")) == 400
     assert _logged_out(server, "x") == 400
     acme.status["/jwks"] = 500
-    assert _logged_out(server, acme.logout_token()) == 503
+    assert _logged_out(Server(config=config(acme)), acme.logout_token()) == 503
     assert len(server.read(SubjectKey(server.read(LinkedKey(acme.issuer, "ada-1")).subject)).browsers) == 1
 
 
@@ -285,6 +360,7 @@ def test_an_id_token_signs_nobody_out(server: Server, acme: LyingProvider) -> No
         ({"algorithms": ["HS256"]}, "algorithms"),
         ({"claims": {"sub": "x"}}, "claims.sub"),
         ({"claims": {"roles": "x"}}, "claims.roles"),
+        ({"acr_values": "gold"}, "acr_values"),
         ({"secret": "x"}, "secret"),
     ],
 )

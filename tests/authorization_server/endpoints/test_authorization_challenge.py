@@ -214,13 +214,15 @@ def test_what_only_a_page_can_ask_goes_to_the_web(app: App, server: WholeServer,
 
 def test_another_class_of_sign_in_goes_to_the_web_where_others_vouch() -> None:
     """OIDC Core §3.1.2.1: the password is none of the classes asked for, and somebody else may have one."""
-    acme = {"issuer": "https://acme.example", "client_id": "x", "label": "Acme"}
+    acme = {"issuer": "https://acme.example", "client_id": "x", "label": "Acme", "acr_values": ["gold"]}
     config = Config(issuer=ISSUER, sign_in={"password": {}, "openid": {"acme": acme}})
     alone, with_others = App(make_server()), App(make_server(config=config))
 
-    assert alone.begin(acr_values="urn:other:gold", **TYPED).status == 200
-    assert said(with_others.begin(acr_values="urn:other:gold", **TYPED))["error"] == "redirect_to_web"
-    assert with_others.begin(acr_values="urn:other:gold urn:portero:password", **TYPED).status == 200
+    gold = "urn:portero:openid:acme:gold"
+    assert alone.begin(acr_values=gold, **TYPED).status == 200
+    assert said(with_others.begin(acr_values=gold, **TYPED))["error"] == "redirect_to_web"
+    assert with_others.begin(acr_values=f"{gold} urn:portero:password", **TYPED).status == 200
+    assert with_others.begin(acr_values="urn:that-nobody-has", **TYPED).status == 200
 
 
 def test_a_request_that_names_its_redirect_goes_on_where_it_was(app: App) -> None:

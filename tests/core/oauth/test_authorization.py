@@ -40,6 +40,7 @@ from portero.core.sessions.records import BrowserSession
 from portero.core.transitions import Client, ClientType, RefreshProfile, RotationPolicy
 from portero.core.types import ClientId, Digest, Issuer, NumericDate, Secret, Subject
 
+OFFERED = (PASSWORD_ACR,)
 NOW = NumericDate(1_800_000_000)
 ISS = Issuer("https://login.example")
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -94,7 +95,7 @@ def query(**changes: str | None) -> Parameters:
 def validate(client: Client = PUBLIC, **changes: str | None) -> AuthorizationRequest:
     parameters = query(**changes)
     target = response_target(parameters, client=client)
-    return validate_authorization_request(parameters, client=client, target=target)
+    return validate_authorization_request(parameters, client=client, target=target, offered_acr=OFFERED)
 
 
 def refusal(client: Client = PUBLIC, **changes: str | None) -> RequestError:
@@ -404,7 +405,7 @@ def test_a_confidential_client_has_no_loopback_exception() -> None:
 )
 def test_a_sign_in_answers_what_it_satisfies(changes: dict[str, str | None], expected: bool) -> None:
     """OIDC Core §3.1.2.1 and §5.5.1; signed in 100 seconds ago."""
-    found = sign_in_suffices(validate(**changes), browser=BROWSER, authenticated=None, now=NOW)
+    found = sign_in_suffices(validate(**changes), browser=BROWSER, authenticated=None, offered_acr=OFFERED, now=NOW)
 
     assert expected == found
 
@@ -437,7 +438,7 @@ def acr_claim(**entry: object) -> str:
 def test_a_context_that_can_be_had_is_asked_for(acr: str, changes: dict[str, str | None], expected: bool) -> None:
     """OIDC Core §5.5.1.1, RFC 9470 §5: step up where it helps, and never ask for nothing."""
     browser = replace(BROWSER, acr=acr)
-    found = sign_in_suffices(validate(**changes), browser=browser, authenticated=None, now=NOW)
+    found = sign_in_suffices(validate(**changes), browser=browser, authenticated=None, offered_acr=OFFERED, now=NOW)
 
     assert found == expected
 
@@ -458,24 +459,26 @@ def test_a_sign_in_made_for_the_request_answers_it(changes: dict[str, str | None
     """The person typed the password for this very request: asking again would never end."""
     request = validate(**changes)
 
-    assert sign_in_suffices(request, browser=BROWSER, authenticated=BROWSER.id_digest, now=NOW)
-    assert not sign_in_suffices(request, browser=BROWSER, authenticated=Digest(b"x" * 32), now=NOW)
+    assert sign_in_suffices(request, browser=BROWSER, authenticated=BROWSER.id_digest, offered_acr=OFFERED, now=NOW)
+    assert not sign_in_suffices(request, browser=BROWSER, authenticated=Digest(b"x" * 32), offered_acr=OFFERED, now=NOW)
 
 
 def test_a_sign_in_made_for_the_request_is_still_of_the_right_person() -> None:
     """`id_token_hint` names who must sign in (OIDC Core §3.1.2.1)."""
     request = expecting(validate(), subject=Subject("u-2"))
 
-    assert not sign_in_suffices(request, browser=BROWSER, authenticated=BROWSER.id_digest, now=NOW)
+    assert not sign_in_suffices(request, browser=BROWSER, authenticated=BROWSER.id_digest, offered_acr=OFFERED, now=NOW)
 
 
 def test_a_sign_in_ends_at_its_end() -> None:
     """Both sides of `ends`."""
     request = validate()
 
-    assert sign_in_suffices(request, browser=BROWSER, authenticated=None, now=NumericDate(BROWSER.ends - 1))
-    assert not sign_in_suffices(request, browser=BROWSER, authenticated=None, now=BROWSER.ends)
-    assert not sign_in_suffices(request, browser=None, authenticated=None, now=NOW)
+    assert sign_in_suffices(
+        request, browser=BROWSER, authenticated=None, offered_acr=OFFERED, now=NumericDate(BROWSER.ends - 1)
+    )
+    assert not sign_in_suffices(request, browser=BROWSER, authenticated=None, offered_acr=OFFERED, now=BROWSER.ends)
+    assert not sign_in_suffices(request, browser=None, authenticated=None, offered_acr=OFFERED, now=NOW)
 
 
 def test_two_people_cannot_both_be_expected() -> None:

@@ -62,7 +62,11 @@ def test_pkce_is_s256_only() -> None:
 def test_what_a_request_may_ask_of_the_page_is_announced() -> None:
     """OIDC Discovery §3, Initiating User Registration 1.0 §4: response modes, prompts and contexts, as they are."""
     metadata = server_metadata(
-        issuer=Issuer("https://as.example"), scopes=("openid",), id_token_algorithms=("ES256",), languages=("en",)
+        issuer=Issuer("https://as.example"),
+        scopes=("openid",),
+        id_token_algorithms=("ES256",),
+        languages=("en",),
+        acr_values=("urn:portero:password",),
     )
 
     assert metadata["response_modes_supported"] == ["query", "form_post"]

@@ -85,6 +85,7 @@ from portero.core.transitions import (
     User,
     UsernameKey,
     UsersKey,
+    VouchedSessionKey,
 )
 from portero.core.types import NumericDate
 
@@ -128,6 +129,7 @@ _SESSIONS_UNDER: Final = DEVICE_SESSIONS.select(
     "WHERE t.browser_session = ? AND t.status = 'active' ORDER BY t.created, t.sid"
 )
 _SESSIONS_OF: Final = DEVICE_SESSIONS.select("WHERE t.subject = ? AND t.status = 'active' ORDER BY t.created, t.sid")
+_BROWSERS_BY_VOUCHED: Final = BROWSER_SESSIONS.select("WHERE t.vouched_session = ? ORDER BY t.auth_time, t.id_digest")
 _BROWSERS_OF: Final = BROWSER_SESSIONS.select("WHERE t.subject = ? ORDER BY t.auth_time, t.id_digest")
 _NEWEST_OF: Final = DEVICE_SESSIONS.select(
     "WHERE t.subject = ? AND t.status = 'active' ORDER BY t.last_seen DESC, t.sid LIMIT ?"
@@ -405,6 +407,11 @@ def _linked_of(key: LinkedIdentitiesKey) -> Loading[Any]:
     return tuple(map(linked_from_row, rows))
 
 
+def _vouched_session(key: VouchedSessionKey) -> Loading[Any]:
+    (rows,) = yield ((_BROWSERS_BY_VOUCHED, (key.digest,)),)
+    return tuple(map(browser_from_row, rows))
+
+
 def _consents(key: ConsentsKey) -> Loading[Any]:
     if not storable(key.subject):
         return ()
@@ -447,6 +454,7 @@ LOADERS: Final[dict[type[Any], Callable[[Any], Loading[Any]]]] = {
     ConsentsKey: _consents,
     LinkedKey: _linked,
     LinkedIdentitiesKey: _linked_of,
+    VouchedSessionKey: _vouched_session,
     EndedIndexesKey: _ended_indexes,
 }
 

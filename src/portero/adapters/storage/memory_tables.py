@@ -49,9 +49,11 @@ from portero.core.transitions import (
     User,
     UsernameKey,
     UsersKey,
+    VouchedSessionKey,
     Write,
 )
 from portero.core.types import Subject
+from portero.core.vouched import session_digest_of
 
 
 class Tables:
@@ -177,6 +179,9 @@ class Tables:
             case LinkedIdentitiesKey():
                 of_person = (one for one in self._records["linked"].values() if one.subject == key.subject)
                 return tuple(sorted(of_person, key=lambda one: (one.provider, one.external)))
+            case VouchedSessionKey():
+                found = (b for b in self._records["browser"].values() if session_digest_of(b.vouched) == key.digest)
+                return tuple(sorted(found, key=lambda b: (b.auth_time, b.id_digest)))
             case ConsentsKey():
                 mine = (c for c in self._records["consent"].values() if c.subject == key.subject)
                 return tuple(sorted(mine, key=lambda c: c.client_id))

@@ -27,6 +27,7 @@ from portero.core.sessions.records import (
     TokenRecord,
 )
 from portero.core.sessions.ring import Ring
+from portero.core.vouched import session_digest_of
 
 _STATUS = by_value(SessionStatus)
 _REASON: Final[dict[Any, EndReason | None]] = {None: None, **by_value(EndReason)}
@@ -53,7 +54,7 @@ _SESSION_FIXED: Final = len(SESSION_STATIC)
 
 
 def browser_from_row(row: Row) -> BrowserSession:
-    id_digest, subject, auth_time, acr, amr, ends, device, vouched = row
+    id_digest, subject, auth_time, acr, amr, ends, device, vouched, _ = row
     return BrowserSession(id_digest, subject, auth_time, acr, texts_from_column(amr), ends, device, vouched)
 
 
@@ -67,6 +68,7 @@ def put_browser(record: BrowserSession) -> Query:
         record.ends,
         record.device,
         record.vouched,
+        session_digest_of(record.vouched),
     )
 
 

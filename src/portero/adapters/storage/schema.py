@@ -52,8 +52,10 @@ browser_sessions = Table(
     _required("ends", seconds),
     _required("device", words),
     Column("vouched", words),
+    Column("vouched_session", LargeBinary),
     Index(None, "subject"),
     Index(None, "ends"),
+    Index(None, "vouched_session"),
 )
 
 device_sessions = Table(

@@ -100,7 +100,19 @@ SESSION_MOVING = (
 )
 
 BROWSER_SESSIONS = Table(
-    "browser_sessions", "id_digest", ("id_digest", "subject", "auth_time", "acr", "amr", "ends", "device", "vouched")
+    "browser_sessions",
+    "id_digest",
+    (
+        "id_digest",
+        "subject",
+        "auth_time",
+        "acr",
+        "amr",
+        "ends",
+        "device",
+        "vouched",
+        "vouched_session",
+    ),
 )
 DEVICE_SESSIONS = Table("device_sessions", "sid", (*SESSION_STATIC, *SESSION_MOVING, "gone"))
 FAMILIES = Table("families", "id", (*FAMILY_STATIC, "created", *FAMILY_MOVING, "gone"))

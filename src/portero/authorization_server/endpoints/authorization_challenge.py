@@ -96,7 +96,9 @@ class AuthorizationChallengeEndpoint:
         now: NumericDate,
     ) -> Answer:
         site = self._site
-        asked = await with_hint(site, parameters, validate_challenge(parameters, client=client))
+        asked = await with_hint(
+            site, parameters, validate_challenge(parameters, client=client, offered_acr=site.offered_acr)
+        )
         outcome = await take_step(site, visit, asked)
         match outcome:
             case Insufficient(asks, problems):

@@ -47,7 +47,7 @@ async def authorize(site: Site, visit: Visit) -> Response:
         parameters = await _parameters(site, visit)
         client = registered_client(await client_of(site, unverified_client_id(parameters)))
         target = response_target(parameters, client=client)
-        request = validate_authorization_request(parameters, client=client, target=target)
+        request = validate_authorization_request(parameters, client=client, target=target, offered_acr=site.offered_acr)
         request = await with_hint(site, parameters, request)
         if visit.method == "POST":
             return await _wait(site, visit, request)
@@ -59,7 +59,11 @@ async def authorize(site: Site, visit: Visit) -> Response:
 async def _answer(site: Site, visit: Visit, *, request: AuthorizationRequest, client: Client) -> Response:
     present = await browser_session.find(site, visit)
     suffices = present is not None and sign_in_suffices(
-        request, browser=present.session, authenticated=None, now=site.context.now()
+        request,
+        browser=present.session,
+        authenticated=None,
+        offered_acr=site.offered_acr,
+        now=site.context.now(),
     )
     if present is not None and suffices and not await needs_consent(site, request, client=client, present=present):
         return await answer_with_code(site, visit, request=request, client=client, present=present)

@@ -7,6 +7,7 @@ import orjson
 from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.exchange import Handler, Request
 from portero.authorization_server.endpoints.responses import Answer, cacheable_json
+from portero.authorization_server.sign_in.methods import offered_acr, open_methods
 from portero.core.oauth.metadata import server_metadata
 from portero.core.oauth.userinfo import claims_of_scopes
 from portero.core.types import Issuer
@@ -18,6 +19,7 @@ MAX_AGE = 300
 def discovery(context: Context) -> Handler:
     """Make the handler; the document is the same for every request while the keys' algorithms are."""
     config = context.config
+    acr_values = offered_acr(open_methods(config.sign_in))
 
     async def handle(request: Request) -> Answer:
         await context.key_ring.keep_up()
@@ -30,6 +32,7 @@ def discovery(context: Context) -> Handler:
             registration=config.dynamic_registration,
             client_documents=bool(config.client_metadata_hosts),
             person_claims=claims_of_scopes(config.scope_claims),
+            acr_values=acr_values,
         )
         return cacheable_json(orjson.dumps(metadata), max_age=MAX_AGE)
 

@@ -8,6 +8,7 @@ from portero.authorization_server.endpoints.clients import Clients
 from portero.authorization_server.endpoints.dpop import Proofs
 from portero.authorization_server.endpoints.exchange import Request
 from portero.authorization_server.endpoints.responses import JSON, NO_STORE, Answer
+from portero.authorization_server.sign_in.methods import offered_acr, open_methods
 from portero.core.digests import sha256_of
 from portero.core.errors import RequestError
 from portero.core.jose import base64url
@@ -26,6 +27,7 @@ class PushedAuthorizationEndpoint:
         self._context = context
         self._authenticator = ClientAuthenticator(context, clients)
         self._proofs = Proofs(context, htu=Endpoints.of(Issuer(context.config.issuer)).url(PAR))
+        self._offered_acr = offered_acr(open_methods(context.config.sign_in))
         self._lifetime = int(context.config.pushed_request_lifetime.total_seconds())
 
     async def post(self, request: Request) -> Answer:
@@ -41,7 +43,7 @@ class PushedAuthorizationEndpoint:
                 raise invalid_dpop_proof("dpop_jkt names another key than the proof")
             parameters = parameters.with_value("dpop_jkt", jkt)
         target = response_target(parameters, client=client)
-        validate_authorization_request(parameters, client=client, target=target)
+        validate_authorization_request(parameters, client=client, target=target, offered_acr=self._offered_acr)
         secret = Secret(base64url.encode(self._context.random.bytes(32)))
         record = to_record(
             parameters, id_digest=sha256_of(secret), client_id=client.client_id, now=now, lifetime=self._lifetime

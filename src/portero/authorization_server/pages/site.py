@@ -53,6 +53,8 @@ class Site:
     """The issuer's path, before each of our links; mostly empty."""
     methods: Mapping[str, Method]
     """The ways to sign in, in the order the page shows them."""
+    offered_acr: tuple[str, ...]
+    """The authentication context classes that they bring about."""
 
     @property
     def issuer(self) -> Issuer:
@@ -184,9 +186,10 @@ class Site:
 
 def site_of(context: Context) -> Site:
     """Build the site of one server."""
-    from portero.authorization_server.sign_in.methods import open_methods  # they know this room
+    from portero.authorization_server.sign_in.methods import offered_acr, open_methods  # they know this room
 
     issuer = urlsplit(context.config.issuer)
+    methods = open_methods(context.config.sign_in)
     return Site(
         context=context,
         cookies=cookies_of(Issuer(context.config.issuer)),
@@ -195,7 +198,8 @@ def site_of(context: Context) -> Site:
         styles=style_sheet(context.config.brand_color),
         origin=f"{issuer.scheme}://{issuer.netloc}",
         base=issuer.path.rstrip("/"),
-        methods=open_methods(context.config.sign_in),
+        methods=methods,
+        offered_acr=offered_acr(methods),
     )
 
 

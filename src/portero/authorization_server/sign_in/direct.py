@@ -21,7 +21,7 @@ from portero.authorization_server.sign_in.method import Again, Ask, Attempt, Awa
 from portero.authorization_server.sign_in.opening import signed_in
 from portero.core.events import Event
 from portero.core.jose import base64url
-from portero.core.oauth.authorization import AuthorizationRequest, Prompt, refused
+from portero.core.oauth.authorization import AuthorizationRequest, Prompt, refused, require_essential_acr
 from portero.core.oauth.authorization_challenge import (
     StoredChallenge,
     challenge_to_record,
@@ -56,7 +56,7 @@ async def take_step(
         Unavailable: the store is not there, or more hashing waits than the server allows.
     """
     method = site.method_with_form(visit.form.get("method"))
-    if method is None or needs_a_page(request, others_vouch=site.others_vouch):
+    if method is None or needs_a_page(request, direct_acr=method.acr_values, offered_acr=site.offered_acr):
         return NeedsPage()
     if not any(name in visit.form for name in method.asks):
         return Insufficient(method.asks)
@@ -100,6 +100,7 @@ async def open_with_code(
     user = await linked_person(site, proven.who) if isinstance(proven.who, Person) else proven.who
     if request.expected_subject not in (None, user.subject):
         raise refused(request, "login_required", "another person signed in")
+    require_essential_acr(request, acr=proven.acr)
     context = site.context
     now = context.now()
     # Its secret is in no cookie and is forgotten here.

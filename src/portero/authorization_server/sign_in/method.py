@@ -164,6 +164,11 @@ class Method(Protocol):
         """Its steps by their part of the URL: `/sign-in/{name}/{step}`."""
         ...
 
+    @property
+    def acr_values(self) -> tuple[str, ...]:
+        """What `acr` an application may ask it for."""
+        ...
+
     def doors(self, texts: Texts) -> tuple[Door, ...]:
         """Its links on the sign-in page."""
         ...

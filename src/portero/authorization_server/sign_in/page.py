@@ -37,7 +37,14 @@ from portero.authorization_server.sign_in.transactions import (
     load,
 )
 from portero.core.errors import RequestError
-from portero.core.oauth.authorization import Prompt, RedirectedError, refused, registered_client, sign_in_suffices
+from portero.core.oauth.authorization import (
+    Prompt,
+    RedirectedError,
+    refused,
+    registered_client,
+    require_essential_acr,
+    sign_in_suffices,
+)
 from portero.core.transitions import Client, Decision, LoginKey, LoginTransaction, Put
 
 
@@ -194,6 +201,7 @@ async def _go_on(
             return see_other(site.path(f"/end_session?login={transaction.handle}"))
         case PendingAuthorization(request):
             client = registered_client(client)
+            require_essential_acr(request, acr=present.session.acr)
             if await needs_consent(site, request, client=client, present=present):
                 if Prompt.NONE in request.prompt:
                     raise refused(request, "consent_required", "the person must agree first")
@@ -223,6 +231,7 @@ def _suffices(site: Site, transaction: Transaction, present: Present) -> bool:
         pending.request,
         browser=present.session,
         authenticated=transaction.authenticated,
+        offered_acr=site.offered_acr,
         now=site.context.now(),
     )
 

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from portero.adapters.fetch.discovery import discover
 from portero.adapters.fetch.http import AsyncFetcher
+from portero.adapters.fetch.issuer_keys import IssuerKeys, key_set_at
 from portero.adapters.fetch.requests import FetchRequest
 from portero.client.errors import DiscoveryFailed
 from portero.client.protocol.metadata import ServerMetadata, discovery_request, process_discovery_response
 from portero.client.protocol.token import ClientIdentity, NoAnswer, TokenOutcome, json_object, process_token_response
 from portero.core.errors import Unavailable
-from portero.core.jose.jwk import PublicKey
-from portero.core.jose.jwk_set import MAX_SET_BYTES, JwkSetError, parse_jwk_set
+from portero.core.jose.jwk_set import JWKSet
 from portero.core.jose.jws import FindKey
-from portero.core.keys.key_cache import Fetch, KeyCache, KeyCachePolicy, NoKeys, Unknown, Use, Wait
 from portero.core.types import Issuer, Secret
 from portero.ports import Clock
 
 T = TypeVar("T")
-_TRIES: Final = 4
-
-
-class _KeysWanted(Exception):
-    def __init__(self, action: Fetch | Wait | NoKeys) -> None:
-        super().__init__("keys wanted")
-        self.action = action
 
 
 class AuthorizationServer:
@@ -40,7 +31,7 @@ class AuthorizationServer:
         self._fetcher = fetcher
         self._clock = clock
         self._metadata: ServerMetadata | None = None
-        self._keys = KeyCache(KeyCachePolicy())
+        self._keys = IssuerKeys(issuer, obtain=self._obtain_keys, clock=clock)
         self._lock = asyncio.Lock()
 
     async def metadata(self) -> ServerMetadata:
@@ -98,35 +89,8 @@ class AuthorizationServer:
         Raises:
             Unavailable: the keys are not to be had.
         """
-        for _ in range(_TRIES):
-            try:
-                return verify(self._find)
-            except _KeysWanted as wanted:
-                if isinstance(wanted.action, NoKeys):
-                    raise Unavailable(f"no keys of {self.issuer}") from None
-                await self._fetch_keys()
-        raise Unavailable(f"no keys of {self.issuer}")
+        return await self._keys.verified(verify)
 
-    def _find(self, kid: str | None, alg: str) -> PublicKey | None:
-        action = self._keys.lookup(kid, alg, now=self._clock.monotonic())
-        match action:
-            case Use():
-                return action.key
-            case Unknown():
-                return None
-            case _:
-                raise _KeysWanted(action)
-
-    async def _fetch_keys(self) -> None:
-        async with self._lock:
-            monotonic = self._clock.monotonic()
-            try:
-                uri = (await self._fetcher.drive(discover(Issuer(self.issuer)))).jwks_uri
-                answer = await self._fetcher.fetch(FetchRequest(uri))
-                if answer.status != 200:
-                    raise Unavailable(f"{uri} answers {answer.status}")
-                keys = parse_jwk_set(answer.body, max_bytes=MAX_SET_BYTES)
-            except (Unavailable, JwkSetError) as error:
-                self._keys.fetch_failed(now=monotonic, jitter=random.random())  # noqa: S311 - no secret
-                raise Unavailable(f"no keys of {self.issuer}: {error}") from error
-            self._keys.fetched(keys, now=monotonic)
+    async def _obtain_keys(self) -> JWKSet:
+        uri = (await self._fetcher.drive(discover(Issuer(self.issuer)))).jwks_uri
+        return await self._fetcher.drive(key_set_at(uri))

@@ -39,8 +39,6 @@ MAX_TOKENS = 16
 
 PASSWORD_ACR = "urn:portero:password"
 """The person typed their password."""
-ACR_VALUES = (PASSWORD_ACR,)
-"""Authentication context classes this server can bring about, weakest first (OIDC Discovery §3)."""
 
 _VSCHAR = re.compile(r"[\x20-\x7e]+")
 _S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -169,9 +167,12 @@ def response_target(parameters: Parameters, *, client: Client) -> ResponseTarget
 
 
 def validate_authorization_request(
-    parameters: Parameters, *, client: Client, target: ResponseTarget
+    parameters: Parameters, *, client: Client, target: ResponseTarget, offered_acr: tuple[str, ...]
 ) -> AuthorizationRequest:
     """Validate everything but the target.
+
+    Args:
+        offered_acr: the authentication context classes that this server can bring about.
 
     Does not check: `id_token_hint` (see `expecting`).
 
@@ -179,7 +180,7 @@ def validate_authorization_request(
         RedirectedError: with the registered error.
     """
     try:
-        return _validate(parameters, client=client, target=target)
+        return _validate(parameters, client=client, target=target, offered_acr=offered_acr)
     except RedirectedError:
         raise
     except RequestError as error:
@@ -208,11 +209,13 @@ def sign_in_suffices(
     *,
     browser: BrowserSession | None,
     authenticated: Digest | None,
+    offered_acr: tuple[str, ...],
     now: NumericDate,
 ) -> bool:
     """Say whether the browser's sign-in answers the request without asking the person again.
 
     Args:
+        offered_acr: as for `validate_authorization_request`.
         authenticated: the browser session that was made for this very request, when one was.
     """
     if browser is None or browser.ends <= now:
@@ -223,16 +226,26 @@ def sign_in_suffices(
         return True
     if Prompt.LOGIN in request.prompt or Prompt.SELECT_ACCOUNT in request.prompt:
         return False
-    if not _context_suffices(request, browser.acr):
+    if not _context_suffices(request, browser.acr, offered_acr=offered_acr):
         return False
     # OIDC Core §3.1.2.1: max_age=0 is the same as prompt=login.
     return request.max_age is None or (request.max_age > 0 and now - browser.auth_time <= request.max_age)
 
 
-def _context_suffices(request: AuthorizationRequest, acr: str) -> bool:
+def _context_suffices(request: AuthorizationRequest, acr: str, *, offered_acr: tuple[str, ...]) -> bool:
     """Say whether asking again could not bring about a better context than the sign-in has (RFC 9470 §5)."""
     wanted = request.essential_acr or request.acr_values
-    return not wanted or acr in wanted or not set(wanted).intersection(ACR_VALUES)
+    return not wanted or acr in wanted or not set(wanted).intersection(offered_acr)
+
+
+def require_essential_acr(request: AuthorizationRequest, *, acr: str) -> None:
+    """Refuse a sign-in of another class than the client insists on, also one that was made for this very request.
+
+    Raises:
+        RedirectedError: `unmet_authentication_requirements` (OIDC Core §5.5.1.1, RFC 9470 §5).
+    """
+    if request.essential_acr and acr not in request.essential_acr:
+        raise refused(request, "unmet_authentication_requirements", "the person signed in another way")
 
 
 def refused(request: AuthorizationRequest, error: str, description: str) -> RedirectedError:
@@ -285,7 +298,9 @@ def _always(target: ResponseTarget, *, iss: Issuer) -> Mapping[str, str]:
     return {"iss": iss} if target.state is None else {"state": target.state, "iss": iss}
 
 
-def _validate(parameters: Parameters, *, client: Client, target: ResponseTarget) -> AuthorizationRequest:
+def _validate(
+    parameters: Parameters, *, client: Client, target: ResponseTarget, offered_acr: tuple[str, ...]
+) -> AuthorizationRequest:
     for name, error in _UNREGISTERED.items():
         if name in parameters:
             raise RequestError(error, f"the parameter {name} is not supported")
@@ -295,9 +310,9 @@ def _validate(parameters: Parameters, *, client: Client, target: ResponseTarget)
         raise RequestError("unauthorized_client", "this client may not use authorization codes")
     claims = parameters.get("claims")
     asked = ClaimsParameter() if claims is None else parse_claims_parameter(claims)
-    if asked.essential_acr and not set(asked.essential_acr).intersection(ACR_VALUES):
+    if asked.essential_acr and not set(asked.essential_acr).intersection(offered_acr):
         # OIDC Core §5.5.1.1: "MUST treat that outcome as a failed authentication attempt"; RFC 9470 §5 names the code.
-        raise RequestError("unmet_authentication_requirements", f"acr may be {', '.join(ACR_VALUES)}")
+        raise RequestError("unmet_authentication_requirements", f"acr may be {', '.join(offered_acr)}")
     return AuthorizationRequest(
         client_id=client.client_id,
         target=target,

@@ -25,7 +25,6 @@ import orjson
 from portero.core.digests import sha256_of
 from portero.core.errors import RequestError
 from portero.core.oauth.authorization import (
-    ACR_VALUES,
     AuthorizationRequest,
     Prompt,
     ResponseMode,
@@ -149,7 +148,7 @@ def follow_up(stored: StoredChallenge | None, *, client_id: ClientId, jkt: str |
     return stored.parameters
 
 
-def validate_challenge(parameters: Parameters, *, client: Client) -> AuthorizationRequest:
+def validate_challenge(parameters: Parameters, *, client: Client, offered_acr: tuple[str, ...]) -> AuthorizationRequest:
     """Validate the authorization request, by the rules of the authorization endpoint and two more.
 
     Does not check: `id_token_hint`.
@@ -161,7 +160,7 @@ def validate_challenge(parameters: Parameters, *, client: Client) -> Authorizati
         target = response_target(parameters, client=client)
     else:
         target = ResponseTarget(DIRECT_REDIRECT, ResponseMode.QUERY, None)
-    request = validate_authorization_request(parameters, client=client, target=target)
+    request = validate_authorization_request(parameters, client=client, target=target, offered_acr=offered_acr)
     if request.code_challenge is None:
         raise invalid_request("code_challenge is missing")
     if Prompt.NONE in request.prompt:
@@ -169,16 +168,17 @@ def validate_challenge(parameters: Parameters, *, client: Client) -> Authorizati
     return request
 
 
-def needs_a_page(request: AuthorizationRequest, *, others_vouch: bool) -> bool:
+def needs_a_page(request: AuthorizationRequest, *, direct_acr: tuple[str, ...], offered_acr: tuple[str, ...]) -> bool:
     """Say whether a page of ours has to ask: for agreement, or for a sign-in that no application can ask for.
 
     Args:
-        others_vouch: there are ways to sign in by somebody else's word.
+        direct_acr: what the application's own form brings about.
+        offered_acr: what all ways to sign in do.
     """
     if Prompt.CONSENT in request.prompt:
         return True
-    wanted = request.essential_acr or request.acr_values
-    return bool(wanted) and others_vouch and not set(wanted).intersection(ACR_VALUES)
+    wanted = set(request.essential_acr or request.acr_values)
+    return not wanted.isdisjoint(offered_acr) and wanted.isdisjoint(direct_acr)
 
 
 def challenge_to_record(

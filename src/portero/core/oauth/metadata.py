@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from portero.core.oauth.authorization import ACR_VALUES, Prompt, ResponseMode
+from portero.core.oauth.authorization import Prompt, ResponseMode
 from portero.core.oauth.client_authentication import ASSERTION_ALGORITHMS, AuthenticationMethod
 from portero.core.oauth.dpop import PROOF_ALGORITHMS
 from portero.core.oauth.token import GrantType
@@ -90,6 +90,7 @@ def server_metadata(
     registration: bool = False,
     client_documents: bool = False,
     person_claims: tuple[str, ...] = (),
+    acr_values: tuple[str, ...] = (),
 ) -> Mapping[str, Any]:
     """Return the metadata document's members.
 
@@ -101,6 +102,7 @@ def server_metadata(
         registration: whether clients may register themselves.
         client_documents: whether a URL may be a client id.
         person_claims: what the userinfo endpoint may say of a person.
+        acr_values: authentication context classes that the ways to sign in bring about.
         status_lists: whether tokens name a place in a status list.
     """
     endpoints = Endpoints.of(issuer)
@@ -123,7 +125,7 @@ def server_metadata(
         "response_types_supported": ["code"],
         "response_modes_supported": [mode.value for mode in ResponseMode],
         "prompt_values_supported": [prompt.value for prompt in Prompt],
-        "acr_values_supported": list(ACR_VALUES),
+        "acr_values_supported": list(acr_values),
         "grant_types_supported": [grant.value for grant in GrantType],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(id_token_algorithms),

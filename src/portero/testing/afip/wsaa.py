@@ -54,14 +54,16 @@ FAULTS = {
     "wsaa.internalError": "Error interno",
 }
 """Every fault by its code. AFIP's own texts are known down to `cms.cert.untrusted`, and for `generationTime`."""
+MISSING_OPENSSL = "Falta el programa openssl, con el que el emulador comprueba firmas: sudo apt-get install openssl"
 LOST, SLOW = "lost", "slow"
 SWITCHES = (*FAULTS, LOST, SLOW)
 
 
 class _Fault(Exception):
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, text: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.text = text or FAULTS[code]
 
 
 @dataclass
@@ -99,7 +101,7 @@ class WsaaServer:
                 raise _Fault(self.switch)
             ticket = self._ticket(_in0(body), now=now)
         except _Fault as fault:
-            return 500, _fault(fault.code)
+            return 500, _fault(fault.code, fault.text)
         inner = (
             f'<loginCmsResponse xmlns="http://wsaa.view.sua.dvadac.desein.afip.gov"><loginCmsReturn>{escape(ticket)}'
         )
@@ -253,7 +255,10 @@ def _opened(cms: bytes) -> tuple[x509.Certificate, bytes]:
             "-out",
             str(content),
         ]
-        done = subprocess.run(command, input=cms, capture_output=True, check=False, timeout=30)  # noqa: S603 - no shell
+        try:
+            done = subprocess.run(command, input=cms, capture_output=True, check=False, timeout=30)  # noqa: S603 - no shell
+        except FileNotFoundError:
+            raise _Fault("wsaa.internalError", MISSING_OPENSSL) from None
         if done.returncode or not content.exists():
             raise _Fault("cms.sign.invalid")
         return x509.load_pem_x509_certificate(signer.read_bytes()), content.read_bytes()
@@ -273,9 +278,9 @@ def _time(text: str, code: str) -> float:
     return (time if time.tzinfo else time.replace(tzinfo=_ARGENTINA)).timestamp()
 
 
-def _fault(code: str) -> str:
+def _fault(code: str, text: str) -> str:
     axis = "http://xml.apache.org/axis/"
-    text = "".join(c if ord(c) < 128 else f"&#x{ord(c):X};" for c in escape(FAULTS[code]))
+    text = "".join(c if ord(c) < 128 else f"&#x{ord(c):X};" for c in escape(text))
     return _envelope(
         f'<soapenv:Fault><faultcode xmlns:ns1="{axis}">ns1:{code}</faultcode><faultstring>{text}</faultstring><detail>'
         f'<ns2:exceptionName xmlns:ns2="{axis}">gov.afip.desein.dvadac.sua.view.wsaa.LoginFault</ns2:exceptionName>'

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from portero.core.errors import RequestError
 from portero.core.events import Event, EventName
-from portero.core.sessions.records import EndReason, SessionStatus
+from portero.core.sessions.records import BrowserSession, EndReason, SessionStatus
 from portero.core.transitions import (
     Audit,
     AuditKey,
@@ -38,8 +38,10 @@ from portero.core.transitions import (
     SubjectKey,
     UsernameKey,
     UsersKey,
+    VouchedSessionKey,
 )
 from portero.core.types import ClientId, NumericDate, Sid, Subject
+from portero.core.vouched import Vouched, vouched_to_json
 from portero.ports import Store
 from portero.testing.store_laws.steps import (
     MakeStore,
@@ -232,6 +234,29 @@ class RecordLaws:
             await write(store, Delete(LinkedKey(first.provider, first.external)))
             assert await store.read(LinkedKey(first.provider, first.external)) is None
             assert await store.read(LinkedIdentitiesKey(Subject("ada"))) == (second,)
+
+        with_store(make_store, law)
+
+    def test_a_sign_in_is_found_by_the_session_that_vouched(self, make_store: MakeStore) -> None:
+        """`VouchedSessionKey` finds those of one session at one party; without it none is found."""
+
+        def vouched(name: str, provider: str, session: str | None, *, subject: str = "ada") -> BrowserSession:
+            said = vouched_to_json(Vouched(provider, "ada-1", session=session))
+            return replace(browser_session(name, subject=subject), vouched=said)
+
+        async def law(store: Store) -> None:
+            mine, other = vouched("a", "https://a.example", "s"), vouched("b", "https://a.example", "s", subject="bob")
+            strange = vouched("e", STRANGE, STRANGE)
+            await put(store, mine, other, strange, vouched("c", "https://a.example", "t"), browser_session("f"))
+            await put(store, vouched("d", "https://b.example", "s"), vouched("g", "https://a.example", None))
+
+            found = await store.read(VouchedSessionKey("https://a.example", "s"))
+            assert set(found) == {mine, other}
+            assert await store.read(VouchedSessionKey(STRANGE, STRANGE)) == (strange,)
+            await put(store, replace(other, vouched=None))
+            assert await store.read(VouchedSessionKey("https://a.example", "s")) == (mine,)
+            await write(store, Delete(BrowserKey(mine.id_digest)))
+            assert await store.read(VouchedSessionKey("https://a.example", "s")) == ()
 
         with_store(make_store, law)
 

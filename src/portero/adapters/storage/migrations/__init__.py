@@ -11,7 +11,7 @@ from enum import Enum, auto
 from importlib import resources
 from typing import Final
 
-REVISIONS: Final = ("0001", "0002", "0230", "0240", "0270")
+REVISIONS: Final = ("0001", "0002", "0230", "0240", "0270", "0275")
 """Every revision, oldest first. A migration adds its own here (a test compares with `versions/`)."""
 HEAD: Final = REVISIONS[-1]
 MIGRATION_LOCK: Final = 7_205_759

@@ -50,12 +50,15 @@ CREATE TABLE browser_sessions (
     ends BIGINT NOT NULL,
     device TEXT COLLATE "C" NOT NULL,
     vouched TEXT COLLATE "C",
+    vouched_session BYTEA,
     CONSTRAINT pk_browser_sessions PRIMARY KEY (id_digest)
 );
 
 CREATE INDEX ix_browser_sessions_ends ON browser_sessions (ends);
 
 CREATE INDEX ix_browser_sessions_subject ON browser_sessions (subject);
+
+CREATE INDEX ix_browser_sessions_vouched_session ON browser_sessions (vouched_session);
 
 CREATE TABLE clients (
     client_id TEXT COLLATE "C" NOT NULL,
@@ -298,4 +301,4 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ( '0270' );
+INSERT INTO alembic_version (version_num) VALUES ( '0275' );

@@ -19,6 +19,11 @@ METHODS = ("password", "clave_fiscal", "openid")
 DEFAULT: Mapping[str, Mapping[str, Any]] = {"password": {}}
 
 
+def offered_acr(methods: Mapping[str, Method]) -> tuple[str, ...]:
+    """The authentication context classes that these bring about (OIDC Discovery §3, `acr_values_supported`)."""
+    return tuple(dict.fromkeys(acr for method in methods.values() for acr in method.acr_values))
+
+
 def open_methods(tables: Mapping[str, Any]) -> dict[str, Method]:
     """Read the configured methods, in the order the sign-in page shows them.
 

@@ -40,6 +40,8 @@ class ClaveFiscalMethod:
     login_url: str
     label: str
     just_in_time: bool
+    regmethods: tuple[str, ...]
+    """Those that an application may ask for."""
     name: str = NAME
     panel: None = None
     asks: tuple[str, ...] = ()
@@ -52,6 +54,10 @@ class ClaveFiscalMethod:
             "choose": StepOf(self._choose, posts=False),
             "confirm": StepOf(self._confirm, posts=True),
         }
+
+    @property
+    def acr_values(self) -> tuple[str, ...]:
+        return tuple(ACR + each for each in self.regmethods)
 
     def doors(self, texts: Texts) -> tuple[Door, ...]:
         label = self.label or texts("sign_in.clave_fiscal.door")

@@ -14,8 +14,10 @@ from portero.authorization_server.sign_in.methods.clave_fiscal.method import Cla
 from portero.core.errors import ConfigurationError
 
 TABLE = "sign_in.clave_fiscal"
-_KEYS = {"service", "login_url", "label", "entity", "versions", "just_in_time", "sources"}
+_KEYS = {"service", "login_url", "label", "entity", "versions", "just_in_time", "regmethods", "sources"}
 _SOURCE_KEYS = {"src", "key_file", "algorithm"}
+REGMETHODS = ("1", "2", "3", "4")
+"""Those that were seen or are said to be there: what an application may insist on in `acr_values`."""
 MAX_SOURCES = 8
 
 
@@ -34,6 +36,9 @@ def open_method(table: Mapping[str, Any]) -> ClaveFiscalMethod:
     just_in_time = table.get("just_in_time", True)
     if not isinstance(just_in_time, bool):
         raise ConfigurationError(f"{TABLE}.just_in_time", just_in_time, "true or false")
+    regmethods = table.get("regmethods", list(REGMETHODS))
+    if not isinstance(regmethods, list) or not all(isinstance(each, str) and each for each in regmethods):
+        raise ConfigurationError(f"{TABLE}.regmethods", regmethods, 'a list of texts, such as ["3", "4"]')
     rules = Rules(
         sources=_sources(table.get("sources")),
         service=_text(table, "service", "the service's name as AFIP registered it"),
@@ -45,6 +50,7 @@ def open_method(table: Mapping[str, Any]) -> ClaveFiscalMethod:
         login_url=_login_url(_text(table, "login_url", "the URL of AFIP's sign-in page for the service")),
         label=_text({"label": "", **table}, "label", "a text", empty=True),
         just_in_time=just_in_time,
+        regmethods=tuple(regmethods),
     )
 
 

@@ -61,6 +61,10 @@ class OpenIdMethod:
             found[f"{name}/finish"] = StepOf(partial(_finish, provider), posts=False, handle_of=_handle)
         return found
 
+    @property
+    def acr_values(self) -> tuple[str, ...]:
+        return tuple(one.acr_prefix + each for one in self.providers.values() for each in one.acr_values)
+
     def doors(self, texts: Texts) -> tuple[Door, ...]:
         return tuple(
             Door(
@@ -98,6 +102,13 @@ def _handle(visit: Visit) -> str:
     return (visit.query.get("state") or "")[:HANDLE_LENGTH]
 
 
+def _in_their_words(provider: Provider, acr_values: tuple[str, ...]) -> tuple[str, ...]:
+    # A level that stands in a claim of their own is no `acr` to them.
+    if provider.acr_claim != "acr":
+        return ()
+    return tuple(each for each in provider.acr_values if provider.acr_prefix + each in acr_values)
+
+
 def _redirect_uri(site: Site, provider: Provider) -> str:
     # One for each provider: an answer that comes to another's is not even looked at (RFC 9700 §4.4.2.2).
     return f"{site.issuer}/sign-in/{NAME}/{provider.name}/callback"
@@ -120,6 +131,7 @@ async def _start(provider: Provider, site: Site, visit: Visit, attempt: Attempt,
                 redirect_uri=_redirect_uri(site, provider),
                 code_challenge=challenge,
                 fresh=attempt.fresh,
+                acr_values=_in_their_words(provider, attempt.acr_values),
             )
         )
     except Unavailable as failure:

@@ -21,6 +21,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "token_endpoint_auth_method": "client_secret_post",
         "claims": {"cuit": "cuit", "proveedor": "proveedor", "nivel": "nivel"},
         "acr_claim": "nivel",
+        "acr_values": ["1", "2", "3", "4"],
         "acr_prefix": "urn:portero:autenticar:nivel:",
     },
     "mi_argentina": {

@@ -16,9 +16,10 @@ import orjson
 
 from portero.adapters.fetch.discovery import ProviderMetadata, discover_provider
 from portero.adapters.fetch.http import AsyncFetcher
+from portero.adapters.fetch.issuer_keys import key_set_at
 from portero.adapters.fetch.requests import Conversation, FetchRequest
 from portero.core.errors import ConfigurationError, RequestError, Unavailable
-from portero.core.jose.jwk_set import JWKSet, JwkSetError, parse_jwk_set
+from portero.core.jose.jwk_set import JWKSet
 from portero.core.tokens.id_token import VerifiedIdToken, verify_id_token
 from portero.core.types import Issuer, Secret
 
@@ -42,6 +43,8 @@ class Provider:
     """Our claim → theirs."""
     acr_claim: str
     acr_prefix: str
+    acr_values: tuple[str, ...]
+    """Their words for the classes of sign-in that an application may ask for."""
     just_in_time: bool
     sign_out: bool
     """Who signs out here is sent to sign out there too."""
@@ -90,12 +93,19 @@ async def drive(conversation: Conversation[Any]) -> Any:
 
 
 def departing(
-    provider: Provider, departure: Departure, *, redirect_uri: str, code_challenge: str, fresh: bool
+    provider: Provider,
+    departure: Departure,
+    *,
+    redirect_uri: str,
+    code_challenge: str,
+    fresh: bool,
+    acr_values: tuple[str, ...],
 ) -> Conversation[str]:
     """Where to send the browser (OpenID Connect Core §3.1.2.1, RFC 7636 §4.3).
 
     Args:
         fresh: the provider shall ask the person again.
+        acr_values: classes of sign-in that the application asks for, in their words.
 
     Raises:
         Unavailable: the provider cannot be reached, or its metadata is not its own.
@@ -114,6 +124,8 @@ def departing(
     if fresh:
         # `max_age` makes `auth_time` required in the answer: what the browser carries, its owner can change.
         members |= {"prompt": "login", "max_age": "0"}
+    if acr_values:
+        members["acr_values"] = " ".join(acr_values)
     separator = "&" if "?" in metadata.authorization_endpoint else "?"
     return f"{metadata.authorization_endpoint}{separator}{urlencode(members)}"
 
@@ -143,7 +155,7 @@ def redeeming(
     raw, access_token = members.get("id_token"), members.get("access_token")
     if not isinstance(raw, str):
         raise RequestError("invalid_request", "the provider sent no ID token")
-    keys = yield from _keys(metadata)
+    keys = yield from key_set_at(metadata.jwks_uri)
     id_token = verify_id_token(
         raw,
         issuer=provider.issuer,
@@ -164,17 +176,7 @@ def redeeming(
 def keys_of(provider: Provider) -> Conversation[JWKSet]:
     """The provider's keys, as it publishes them now."""
     metadata = yield from discover_provider(provider.issuer)
-    return (yield from _keys(metadata))
-
-
-def _keys(metadata: ProviderMetadata) -> Conversation[JWKSet]:
-    answer = yield FetchRequest(metadata.jwks_uri)
-    if answer.status != 200:
-        raise Unavailable(f"{metadata.jwks_uri} answers {answer.status}")
-    try:
-        return parse_jwk_set(answer.body)
-    except JwkSetError as error:
-        raise Unavailable(f"{metadata.jwks_uri}: {error}") from error
+    return (yield from key_set_at(metadata.jwks_uri))
 
 
 def _userinfo(metadata: ProviderMetadata, access_token: str, *, subject: str) -> Conversation[dict[str, Any]]:

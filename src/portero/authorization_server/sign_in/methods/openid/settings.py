@@ -19,7 +19,7 @@ from portero.core.vouched import OWN_CLAIMS
 TABLE = "sign_in.openid"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _TEXTS = ("issuer", "label", "client_id", "acr_claim", "acr_prefix")
-_LISTS = ("scopes", "algorithms")
+_LISTS = ("scopes", "algorithms", "acr_values")
 _KEYS = {
     *(*_TEXTS, *_LISTS),
     *("preset", "client_secret_env", "token_endpoint_auth_method", "claims", "just_in_time", "sign_out"),
@@ -30,6 +30,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "token_endpoint_auth_method": "client_secret_basic",
     "claims": {},
     "acr_claim": "acr",
+    "acr_values": [],
     "just_in_time": True,
     "sign_out": False,
 }
@@ -72,7 +73,8 @@ def _provider(name: str, table: object) -> Provider:
         if not isinstance(said.get(key), str) or not said[key]:
             raise ConfigurationError(f"{where}.{key}", said.get(key), "a text")
     for key in _LISTS:
-        if not isinstance(said[key], list) or not said[key] or not all(isinstance(each, str) for each in said[key]):
+        empty = key != "acr_values" and not said[key]
+        if not isinstance(said[key], list) or empty or not all(isinstance(each, str) for each in said[key]):
             raise ConfigurationError(f"{where}.{key}", said[key], "a list of texts")
     if "openid" not in said["scopes"]:
         raise ConfigurationError(f"{where}.scopes", said["scopes"], "'openid' must be among them")
@@ -94,6 +96,7 @@ def _provider(name: str, table: object) -> Provider:
         claims=_claims(where, said["claims"]),
         acr_claim=said["acr_claim"],
         acr_prefix=said["acr_prefix"],
+        acr_values=tuple(said["acr_values"]),
         just_in_time=said["just_in_time"],
         sign_out=said["sign_out"],
     )

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from portero.adapters.fetch.issuer_keys import IssuerKeys
 from portero.authorization_server.endpoints.exchange import BodyTooLarge, read_body
 from portero.authorization_server.pages.site import Site
 from portero.authorization_server.sign_in.methods.openid.provider import Provider, drive, keys_of
@@ -19,25 +20,31 @@ from portero.core.logout.verification import LoggedOut, verify_logout_token
 from portero.core.oauth.forms import parse_form
 from portero.core.sessions.ending import Ended, end_everything_of
 from portero.core.sessions.records import BrowserSession, EndReason
-from portero.core.transitions import Decision, LinkedKey, SubjectAggregate, SubjectKey
+from portero.core.transitions import Decision, LinkedKey, SubjectAggregate, SubjectKey, VouchedSessionKey
+from portero.core.types import Subject
 from portero.core.vouched import vouched_from_json
 
 
 def route(site: Site, provider: Provider) -> Route:
     """The URL to register at the provider as `backchannel_logout_uri`."""
 
+    # Kept, unlike for sign-ins: whoever calls here has not shown yet that they are the provider.
+    keys = IssuerKeys(provider.issuer, obtain=lambda: drive(keys_of(provider)), clock=site.context.clock)
+
     async def receive(request: Request) -> Response:
         try:
             body = await read_body(request.scope["headers"], request.receive)
             form = parse_form(body, content_type=request.headers.get("content-type"))
-            keys = await drive(keys_of(provider))
-            said = verify_logout_token(
-                form.require("logout_token"),
-                issuer=provider.issuer,
-                client_id=provider.client_id,
-                find_key=keys.find,
-                algorithms=provider.algorithms,
-                now=site.context.clock.now(),
+            token = form.require("logout_token")
+            said = await keys.verified(
+                lambda find_key: verify_logout_token(
+                    token,
+                    issuer=provider.issuer,
+                    client_id=provider.client_id,
+                    find_key=find_key,
+                    algorithms=provider.algorithms,
+                    now=site.context.clock.now(),
+                )
             )
             await _end(site, provider, said)
         except (RequestError, BodyTooLarge):
@@ -52,11 +59,21 @@ def route(site: Site, provider: Provider) -> Route:
 
 
 async def _end(site: Site, provider: Provider, said: LoggedOut) -> None:
-    if said.subject is None:
-        raise RequestError("invalid_request", "a logout token without sub names nobody here")
-    linked = await site.context.store.read(LinkedKey(provider.issuer, said.subject))
-    if linked is None:
-        return  # nobody here: they are out already
+    for subject in await _subjects(site, provider, said):
+        await _end_those_of(site, subject, provider, said)
+
+
+async def _subjects(site: Site, provider: Provider, said: LoggedOut) -> set[Subject]:
+    """Whose sessions may be meant; nobody's where they are out already."""
+    store = site.context.store
+    if said.subject is not None:
+        linked = await store.read(LinkedKey(provider.issuer, said.subject))
+        return set() if linked is None else {linked.subject}
+    browsers = await store.read(VouchedSessionKey(provider.issuer, said.sid or ""))
+    return {browser.subject for browser in browsers}
+
+
+async def _end_those_of(site: Site, subject: Subject, provider: Provider, said: LoggedOut) -> None:
     terms = site.context.ending_terms()
 
     def decide(aggregate: SubjectAggregate) -> Decision[Ended]:
@@ -66,7 +83,7 @@ async def _end(site: Site, provider: Provider, said: LoggedOut) -> None:
         meant = replace(aggregate, browsers=browsers, sessions=sessions)
         return end_everything_of(meant, reason=EndReason.SIGNED_OUT, **terms)
 
-    await site.context.commit(SubjectKey(linked.subject), decide, now=terms["now"])
+    await site.context.commit(SubjectKey(subject), decide, now=terms["now"])
 
 
 def _is_meant(browser: BrowserSession, provider: Provider, said: LoggedOut) -> bool:

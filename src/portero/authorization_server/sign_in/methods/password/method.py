@@ -22,6 +22,7 @@ from portero.authorization_server.sign_in.methods.password.authenticate import (
 )
 from portero.authorization_server.sign_in.methods.password.texts import TEXTS
 from portero.core.events import Event, EventName
+from portero.core.oauth.authorization import PASSWORD_ACR
 from portero.core.types import Secret
 from portero.core.vouched import Vouched
 
@@ -38,6 +39,10 @@ class PasswordMethod:
     @property
     def steps(self) -> Mapping[str, StepOf]:
         return {"submit": StepOf(submit, posts=True)}
+
+    @property
+    def acr_values(self) -> tuple[str, ...]:
+        return (PASSWORD_ACR,)
 
     def doors(self, texts: Texts) -> tuple[Door, ...]:
         return ()
