@@ -44,6 +44,5 @@ async def serve_admin(address: str, total: Callable[[], Mapping[str, Any]]) -> a
 
 
 def _json(status: int, members: Mapping[str, object]) -> Answer:
-    return Answer(
-        status, (("content-type", "application/json"), ("cache-control", "no-store")), json.dumps(members).encode()
-    )
+    body = json.dumps(members, separators=(",", ":")).encode()
+    return Answer(status, (("content-type", "application/json"), ("cache-control", "no-store")), body)

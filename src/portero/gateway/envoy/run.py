@@ -296,7 +296,7 @@ class _Supervisor:
     async def _administer(self, request: Request) -> Answer:
         path = request.target.partition(b"?")[0]
         if path == b"/livez":
-            return _json(200, {"live": True})
+            return _json(200, {"status": "alive"})
         if path == b"/readyz":
             problems = await self._not_ready()
             return _json(503 if problems else 200, {"ready": not problems, "problems": [*problems, *self._told()]})
@@ -304,7 +304,7 @@ class _Supervisor:
             stats = await self._envoy.stats(metrics.WANTED)
             body = metrics.render(stats, self._state.guards, ready=not await self._not_ready())
             return Answer(200, (("content-type", "text/plain; version=0.0.4"),), body)
-        return _json(404, {"error": "known here are /livez, /readyz and /metrics"})
+        return _json(404, {"paths": ["/livez", "/readyz", "/metrics"]})
 
     def _told(self) -> list[str]:
         return [self._problem] if self._problem else []
