@@ -184,6 +184,7 @@ class Upstream:
                 connection, _ = self._server.accept()
             except OSError:
                 return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             self._open.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -226,9 +227,8 @@ class Upstream:
         if behaviour is not None:
             return behaviour(peer, seen)
         body = b'{"served":true}'
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
-        if method != "HEAD":
-            peer.send(body)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        peer.send(head if method == "HEAD" else head + body)
         return True
 
 

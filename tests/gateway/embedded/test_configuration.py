@@ -85,3 +85,19 @@ def test_a_changed_manifest_is_taken_over_and_a_broken_one_changes_nothing(anoth
     until(lambda: world.gateway.worker._marks == world.gateway.worker._look())
 
     assert world.ask("GET", "/api/new/1").status == 200
+
+
+def test_other_limits_hold_for_a_connection_that_was_served_under_the_old_ones(another: Callable[..., World]) -> None:
+    """Also for the very head that was served."""
+    world = another()
+    manifest = world.gateway.manifest
+    with Caller(world.port) as caller:
+        request = world.head("GET", "/api/orders/1", f"X-Note: {'a' * 3000}")
+
+        def status() -> int:
+            caller.send(request)
+            return caller.answer().status
+
+        assert [status(), status()] == [200, 200]
+        manifest.write_text(manifest.read_text().replace("header_bytes = 8192", "header_bytes = 2048"))
+        until(lambda: status() == 431)

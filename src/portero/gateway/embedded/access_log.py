@@ -15,7 +15,7 @@ class AccessLog:
     """Batches of lines on their way to a file descriptor."""
 
     def __init__(self, descriptor: int = 1) -> None:
-        self.lines: list[str] = []
+        self.lines: list[bytes] = []
         self.dropped = 0
         self._descriptor = descriptor
         self._waiting: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
@@ -29,7 +29,7 @@ class AccessLog:
             return
         self.lines = []
         try:
-            self._waiting.put_nowait("".join(lines).encode())
+            self._waiting.put_nowait(b"".join(lines))
         except queue.Full:
             self.dropped += len(lines)
 

@@ -175,7 +175,7 @@ def switch(client: ClientState, lines: list[bytes], websocket: dict[bytes, bytes
     head = [status_line(101), b"connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: ", accept_of(key)]
     if chosen is not None:
         head += (b"\r\nsec-websocket-protocol: ", chosen)
-    return b"".join((*head, b"\r\n", *lines, b"x-request-id: ", client.request_id.encode("latin-1"), b"\r\n\r\n"))
+    return b"".join((*head, b"\r\n", *lines, b"x-request-id: ", client.request_id, b"\r\n\r\n"))
 
 
 def watch(client: ClientState, when_over: Callable[[Refusal], None]) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 from portero.core.policy.refusal import Refusal
 from portero.gateway.embedded import admission
 from portero.gateway.embedded.client_state import HEAD, TUNNEL
+from portero.gateway.embedded.known_answers import KnownAnswer
 from portero.gateway.embedded.own_answers import OwnAnswers
 from portero.gateway.embedded.plans import Plan
 from portero.gateway.embedded.pool import Origin
@@ -35,7 +36,7 @@ class Answering(OwnAnswers):
             allow_origin: whether the server answered CORS itself.
             streams: the connection, where the answer has begun and is not complete.
         """
-        lines += (b"x-request-id: ", cast("bytes", self._request_id), b"\r\n")
+        lines += (b"x-request-id: ", self.request_id, b"\r\n")
         service = cast("Plan", self.plan).service
         if service is not None and service.has_cors and not allow_origin:
             lines.append(service.cors_of(self.origin))
@@ -51,6 +52,22 @@ class Answering(OwnAnswers):
             self.moved()
             if self.principal is not None:
                 admission.watch(self, self._stream_over)
+
+    @property
+    def takes_known(self) -> bool:
+        """Whether an answer whose head is known can be written as it was written before."""
+        return self.body_done and not self.is_head
+
+    def known_answer(self, known: KnownAnswer, content: bytes) -> None:
+        """Write a whole answer whose head came before."""
+        service = cast("Plan", self.plan).service
+        if self.closes or self.memo or self.worker.draining or (service is not None and service.has_cors):
+            lines = [known.head]
+            self.head_lines(known.status, lines, known.allow_origin, None)
+            self.transport.write(b"".join((*lines, b"\r\n", content)))
+        else:
+            self.transport.write(b"%bx-request-id: %b\r\n\r\n%b" % (known.head, self.request_id, content))
+        self.sent = len(content)
 
     def answered(self, status: int) -> None:
         """The answer is complete."""

@@ -16,17 +16,19 @@ import time
 from collections.abc import Callable
 from typing import Final, cast
 
-from portero.core.policy.credentials import token_of_header
+from portero.core.policy.credentials import carries_token, token_of_header
 from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
 from portero.gateway import failures
 from portero.gateway.embedded import admission
 from portero.gateway.embedded.client_state import DECIDING, EXCHANGE, GONE, HEAD, LINGER, LINGER_FOR, TUNNEL
+from portero.gateway.embedded.plans import Plan
 from portero.gateway.embedded.sending import Sending
 from portero.gateway.failures import Failure, bad_request
 from portero.resource_server.trust import KeysWanted
 
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
+_QUERY: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*\Z")
 MOST_AHEAD: Final = 65_536
 """Bytes a client may send ahead of its turn before it is read no further."""
 
@@ -44,8 +46,9 @@ class ClientConnection(Sending):
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "local"
         self._trusted = self.worker.bounds.trusts(self.address)
+        self.peer = self.address.encode()
         scheme = b"https" if self.worker.bounds.is_https else b"http"
-        self._peer_block = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\n" % (self.address.encode(), scheme)
+        self._peer_block = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\n" % (self.peer, scheme)
         self.deadline = self.worker.now() + self.worker.bounds.head_within
         if not self.worker.joined(self):
             self._began = time.perf_counter()
@@ -96,6 +99,17 @@ class ClientConnection(Sending):
         if self.state == HEAD:
             if self._buffer:
                 data, self._buffer = self._buffer + data, b""
+            elif self._known and data.endswith(self._known):
+                target = data[: -len(self._known)]
+                plan = self.worker.plans.young.get(target)
+                if plan is not None and plan.straight:
+                    self._as_before(plan, b"")
+                    return
+                target, _, query = target.partition(b"?")
+                plan = self.worker.plans.young.get(target)
+                if plan is not None and plan.straight and _QUERY.match(query) and not carries_token(query):
+                    self._as_before(plan, query)
+                    return
             self.heads(data)
         elif self.state == TUNNEL and self.tunnel is not None:
             self.tunnel.from_client(data)
@@ -146,30 +160,54 @@ class ClientConnection(Sending):
             self.fail(failure)
             return b""
         self.plan = plan
-        self.is_head = plan.method == "HEAD"
+        self.is_head = plan.is_head
         self._buffer = rest
         self._retries = bounds.retries
-        # ── decide ──
         per_client = worker.per_client
         if per_client is not None:
             wait = per_client.take(self.address, self._began)
             if wait:
                 return self._ends_with(failures.too_many(wait, who="client"))
-        requirement = plan.requirement
-        authorization = self.authorization
-        if requirement is None or authorization is None or plan.by_hand or self._upgrade is not None:
+        if not plan.straight or self.authorization is None or self._upgrade is not None:
             return admission.by_hand(self, plan, query)
-        token = token_of_header(authorization, query)
+        token = token_of_header(self.authorization, query)
         if token.__class__ is not bytes:
             return admission.by_hand(self, plan, query)
+        self.token = token
+        if not self._rare:
+            self.keep_head(head)
+        return self._decide(plan, query)
+
+    def _decide(self, plan: Plan, query: bytes) -> bytes:
+        """The straight path: a Bearer token in a header, and nothing else to look at."""
         try:
-            outcome = plan.admit(token, requirement)  # type: ignore[misc]  # there is one beside a requirement
+            outcome = plan.admit(self.token, plan.requirement)  # type: ignore[arg-type,misc]  # a straight plan has both
         except KeysWanted:
             return admission.by_hand(self, plan, query)
         if outcome.__class__ is not Principal:
             return self.refuse(cast("Refusal", outcome))
-        self.admitted(outcome, token, query)
+        self.admitted(outcome, self.token, query)
         return b""
+
+    def _as_before(self, plan: Plan, query: bytes) -> None:
+        """Take a request whose head is the last one's but for the target: what was read then is still here."""
+        worker = self.worker
+        self._began = time.perf_counter()
+        self.sent = 0
+        self.reason = ""
+        self.request_id = b""
+        self.plan = plan
+        self.principal = None
+        self.memo = None
+        self.is_head = plan.is_head
+        self._retries = worker.bounds.retries
+        per_client = worker.per_client
+        if per_client is not None:
+            wait = per_client.take(self.address, self._began)
+            if wait:
+                self.fail(failures.too_many(wait, who="client"))
+                return
+        self._decide(plan, query)
 
     def _partial(self, data: bytes) -> None:
         bounds = self.worker.bounds

@@ -25,8 +25,8 @@ class ClientState(RequestReader):
     """One connection with one client, as far as it is data."""
 
     __slots__ = (
-        "_began", "_buffer", "_head", "_partly", "_peer_block", "_retries", "_watched", "deadline", "is_head",
-        "over", "plan", "principal", "reason", "sent", "state", "streaming", "task", "token", "transport",
+        "_began", "_buffer", "_head", "_partly", "_retries", "_watched", "deadline", "is_head",
+        "over", "peer", "plan", "principal", "reason", "sent", "state", "streaming", "task", "token", "transport",
         "tunnel", "upstream",
     )  # fmt: skip
 
@@ -53,8 +53,8 @@ class ClientState(RequestReader):
         self._retries = 0
         self._head = b""
         self._began = 0.0
-        self._peer_block = b""
-        """What a server is told about the peer, ready to be written."""
+        self.peer = b""
+        """The peer's address, for the log."""
 
     def now(self) -> float:
         """The loop's clock."""

@@ -48,8 +48,8 @@ class OwnAnswers(ClientState):
 
     def own_answer(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:
         """Write an answer of the gateway's own; returns what follows the request, when that may be looked at."""
-        if self._request_id is None:
-            self._request_id = self.worker.fresh_id()
+        if not self.request_id:
+            self.request_id = self.worker.fresh_id()
         unread = not self.body_done
         if unread and self._chunks is None and self._body_left <= len(self._buffer):
             # The whole body is here: it is thrown away, and the connection lives on.
@@ -60,7 +60,7 @@ class OwnAnswers(ClientState):
         if unread or self.worker.draining:
             self.closes = True
         self.transport.write(
-            rendered(status, headers, body, request_id=self._request_id, close=self.closes, head=self.is_head)
+            rendered(status, headers, body, request_id=self.request_id, close=self.closes, head=self.is_head)
         )
         self.sent = 0 if self.is_head else len(body)
         self._log(status)

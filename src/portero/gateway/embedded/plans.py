@@ -36,12 +36,13 @@ class Plan:
     """One method and path, decided. Exactly one of `refusal`, `document`, and a service to go to."""
 
     __slots__ = (
-        "admit", "by_hand", "document", "line", "logged", "match", "method", "path", "refusal", "repeatable",
-        "requirement", "service", "stream", "timeout", "whole_line",
+        "admit", "by_hand", "document", "is_head", "line", "logged", "match", "method", "path", "refusal", "repeatable",
+        "requirement", "service", "straight", "stream", "timeout", "whole_line",
     )  # fmt: skip
 
     def __init__(self, method: str, *, service: ServiceSide | None, match: str, path: str | None) -> None:
         self.method = method
+        self.is_head = method == "HEAD"
         self.service = service
         self.match = match
         self.path = ""
@@ -53,6 +54,8 @@ class Plan:
         self.document: Document | None = None
         self.by_hand = False
         """Whether the request is looked at for more than its one header: preflights, cookies."""
+        self.straight = False
+        """Whether a Bearer token in a header decides, and nothing else."""
         self.line = b""
         """Method and path as sent on, without query and version."""
         self.whole_line = b""
@@ -62,7 +65,7 @@ class Plan:
         self.logged = (
             f'"method":{json.dumps(method)},"path":{json.dumps(path)},'
             f'"service":{json.dumps(service.name if service else "")},"route":{json.dumps(match)}'
-        )
+        ).encode()
 
 
 class Plans:
@@ -154,4 +157,5 @@ class Plans:
                 or Carrier.COOKIE in rule.access.carriers
                 or service.guard.senders.certificate is not None
             )
+            plan.straight = not plan.by_hand
         return plan

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from portero.gateway.embedded.known_answers import KnownAnswers
+
 if TYPE_CHECKING:
     from portero.gateway.embedded.upstream_side import UpstreamConnection
 
@@ -28,7 +30,9 @@ LONGEST_EJECTION: Final = 300.0
 class Origin:
     """One server: `scheme://host:port`."""
 
-    __slots__ = ("active", "ejected_until", "ejections", "failures", "host", "idle", "name", "port", "tls", "well")
+    __slots__ = (
+        "active", "answers", "ejected_until", "ejections", "failures", "host", "idle", "name", "port", "tls", "well",
+    )  # fmt: skip
 
     def __init__(self, url: str, *, tls: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
@@ -37,6 +41,7 @@ class Origin:
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.tls = tls if parts.scheme == "https" else None
         self.idle: list[UpstreamConnection] = []
+        self.answers = KnownAnswers()
         self.active = 0
         """Requests on their way there."""
         self.failures = 0

@@ -14,6 +14,7 @@ from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserU
 from portero.gateway import failures
 from portero.gateway.embedded.chunks import ChunkReader
 from portero.gateway.embedded.head_rules import NAMES, Kind, kind_of
+from portero.gateway.embedded.plans import LONGEST_KEPT
 from portero.gateway.failures import Failure, bad_request
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,18}\Z")
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{1,5})?\Z")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._=+/:-]{8,128}\Z")
 _TRACE: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_OF_EVERY_REQUEST: Final = frozenset({Kind.DROP, Kind.READ, Kind.FORWARDED_FOR})
+"""Of the headers looked at by name, those that change nothing but what is sent on."""
+_LONGEST_KNOWN: Final = 4096
+_VERSION: Final = b" HTTP/1.1"
 _HOSTS: dict[bytes, bytes] = {}
 _MOST_HOSTS: Final = 1024
 
@@ -32,9 +37,10 @@ class RequestReader(asyncio.Protocol):
 
     __slots__ = (
         "_believed", "_block", "_body_left", "_chunks", "_connection", "_content_length", "_forwarded_for",
-        "_host", "_lines", "_parser", "_read", "_received", "_request_id", "_trace", "_transfer_coding",
-        "_trusted", "_twice", "_underscored", "_upgrade", "_whole", "address", "authorization", "body_done",
-        "body_until", "by_dpop", "by_page", "closes", "cookies", "dpop", "expects", "is_old", "memo", "worker",
+        "_host", "_known", "_lines", "_middle", "_parser", "_peer_block", "_rare", "_read", "_received", "_trace",
+        "_transfer_coding", "_trusted", "_twice", "_underscored", "_upgrade", "_whole", "address", "authorization",
+        "body_done", "body_until", "by_dpop", "by_page", "closes", "cookies", "dpop", "expects", "is_old", "memo",
+        "request_id", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: Worker) -> None:
@@ -51,6 +57,8 @@ class RequestReader(asyncio.Protocol):
         self._chunks: ChunkReader | None = None
         self._body_left = self._received = 0
         self._block = b""
+        self._peer_block = b""
+        """What a server is told about the peer, ready to be written."""
         self._parser = HttpRequestParser(self)
         self._clear()
 
@@ -62,7 +70,7 @@ class RequestReader(asyncio.Protocol):
         self._transfer_coding: bytes | None = None
         self._connection: bytes | None = None
         self._upgrade: bytes | None = None
-        self._request_id: bytes | None = None
+        self.request_id = b""
         self._trace: bytes | None = None
         self._read: dict[bytes, bytes] | None = None
         self._believed: list[tuple[bytes, bytes]] | None = None
@@ -70,7 +78,10 @@ class RequestReader(asyncio.Protocol):
         self.dpop: list[bytes] | None = None
         self._forwarded_for: bytes | None = None
         self.expects = self._twice = self._whole = self._underscored = False
-        self.by_dpop = self.by_page = False
+        self.by_dpop = self.by_page = self._rare = False
+        self._known = b""
+        """What follows the target in a head that may come again with another one (`keep_head`)."""
+        self._middle = b""
         self.memo: dict[str, Any] | None = None
 
     # ── llhttp's calls ───────────────────────────────────────────────────────────────
@@ -93,6 +104,8 @@ class RequestReader(asyncio.Protocol):
 
     def _rare_header(self, kind: int, name: bytes, value: bytes) -> None:
         value = value.rstrip(b" \t")
+        if kind not in _OF_EVERY_REQUEST and not (kind == Kind.CONNECTION and value.lower() == b"keep-alive"):
+            self._rare = True
         if kind == Kind.CONNECTION:
             self._connection = value if self._connection is None else self._connection + b"," + value
         elif kind == Kind.CONTENT_LENGTH:
@@ -123,7 +136,7 @@ class RequestReader(asyncio.Protocol):
             self._underscored = True
         elif self._trusted:
             if kind == Kind.REQUEST_ID and _REQUEST_ID.match(value):
-                self._request_id = value
+                self.request_id = value
             elif kind == Kind.TRACEPARENT and _TRACE.match(value):
                 self._trace = value
             elif kind == Kind.FORWARDED_FOR:
@@ -159,7 +172,7 @@ class RequestReader(asyncio.Protocol):
         line = head[: head.find(b"\r\n")]
         version = line[-9:]
         self.is_old = False
-        if version != b" HTTP/1.1":
+        if version != _VERSION:
             # HTTP/0.9 has no headers, and llhttp takes it.
             if version != b" HTTP/1.0":
                 raise bad_request("The request line is malformed.")
@@ -197,6 +210,28 @@ class RequestReader(asyncio.Protocol):
         else:
             self._upgrade = None
         return target, query
+
+    def keep_head(self, head: bytes) -> None:
+        """Keep a head that was read: a client's next one is most often the same but for its target.
+
+        What llhttp read of these bytes it would read of them again, so a head of the same bytes behind another target
+        (one that llhttp took as well) keeps what is known here. Not one that frames a body, upgrades, ends the
+        connection, or carries what counts for one request.
+        """
+        known = head[head.find(b"\r\n") - len(_VERSION) :]
+        if len(known) <= _LONGEST_KNOWN and len(head) + LONGEST_KEPT <= self.worker.bounds.header_bytes:
+            self._known = known
+
+    def forget_head(self) -> None:
+        """Read the next one anew, whatever it is: the limits may be others now."""
+        self._known = b""
+
+    def middle(self) -> bytes:
+        """The part of the head sent on that is the same for every target: the client's own headers, and the peer."""
+        if not self._middle:
+            peer = self._peer_block if self._forwarded_for is None else self._behind_proxy()
+            self._middle = b"".join((self._block, *self._lines, peer))
+        return self._middle
 
     def _repeated(self) -> Failure:
         if self.expects:
@@ -266,11 +301,6 @@ class RequestReader(asyncio.Protocol):
     def websocket_headers(self) -> dict[bytes, bytes]:
         """The handshake's own headers, by name in lower case."""
         return self._read or {}
-
-    @property
-    def request_id(self) -> str:
-        """For the log."""
-        return (self._request_id or b"").decode("latin-1")
 
     def _behind_proxy(self) -> bytes:
         scheme = next(

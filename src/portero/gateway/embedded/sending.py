@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Final, cast
 
 from portero.core.policy.principal import Principal
 from portero.gateway import failures
@@ -17,6 +17,8 @@ from portero.gateway.embedded.pool import IDLE_FOR, YOUNG, Origin
 from portero.gateway.embedded.service_side import ServiceSide
 from portero.gateway.embedded.upstream_side import UpstreamConnection
 from portero.gateway.failures import Failure, bad_request
+
+_HEAD: Final = b"%b%bauthorization: %b\r\nx-request-id: %b\r\ntraceparent: 00-%b-%b-01\r\n\r\n"
 
 
 class Sending(Answering):
@@ -44,30 +46,16 @@ class Sending(Answering):
                 if wait:
                     self.fail(failures.too_many(wait, who="subject"))
                     return
-        request_id = self._request_id
         fresh = worker.fresh_id()
-        if request_id is None:
-            request_id = self._request_id = fresh
-        head = [plan.whole_line if not query else b"%b?%b HTTP/1.1\r\n" % (plan.line, query), self._block]
-        head += self._lines
-        if principal is not None:
-            if self.by_dpop and not service.asserts:
-                head += (b"authorization: DPoP ", token, b"\r\n")
-            else:
-                head += (b"authorization: ", service.handed_on(principal, token, worker.wall()), b"\r\n")
-        head.append(self._peer_block if self._forwarded_for is None else self._behind_proxy())
-        if self._trace is None:
-            head += (b"x-request-id: ", request_id, b"\r\ntraceparent: 00-", fresh, b"-", fresh[:16], b"-01\r\n")
+        line = plan.whole_line if not query else b"%b?%b HTTP/1.1\r\n" % (plan.line, query)
+        if self._rare or principal is None:
+            self._head = b"".join((line, self.middle(), *self._own_lines(service, fresh, websocket=websocket), b"\r\n"))
         else:
-            head += (b"x-request-id: ", request_id, b"\r\ntraceparent: ", self._trace, b"\r\n")
-        if self._content_length is not None:
-            head += (b"content-length: ", self._content_length, b"\r\n")
-        elif self._chunks is not None:
-            head.append(b"transfer-encoding: chunked\r\n")
-        if self.cookies is not None or self.dpop is not None or self.expects or websocket or principal is None:
-            head += admission.rare_lines(self, service, websocket=websocket)
-        head.append(b"\r\n")
-        self._head = b"".join(head)
+            self.request_id = fresh
+            self._head = _HEAD % (
+                line, self._middle or self.middle(), service.handed_on(principal, token, worker.wall()),
+                fresh, fresh, fresh[:16],
+            )  # fmt: skip
         self.state = EXCHANGE
         now = worker.now()
         self.deadline = now + plan.timeout
@@ -78,6 +66,26 @@ class Sending(Answering):
             self.fail(failures.NO_UPSTREAM)
             return
         self._send_to(origin, now)
+
+    def _own_lines(self, service: ServiceSide, fresh: bytes, *, websocket: bool) -> list[bytes]:
+        """The gateway's own headers of a request that has more than most have."""
+        lines: list[bytes] = []
+        if self.principal is not None:
+            if self.by_dpop and not service.asserts:
+                lines += (b"authorization: DPoP ", self.token, b"\r\n")
+            else:
+                handed_on = service.handed_on(self.principal, self.token, self.worker.wall())
+                lines += (b"authorization: ", handed_on, b"\r\n")
+        self.request_id = self.request_id or fresh
+        trace = self._trace or b"00-%b-%b-01" % (fresh, fresh[:16])
+        lines += (b"x-request-id: ", self.request_id, b"\r\ntraceparent: ", trace, b"\r\n")
+        if self._content_length is not None:
+            lines += (b"content-length: ", self._content_length, b"\r\n")
+        elif self._chunks is not None:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        if self.cookies is not None or self.dpop is not None or self.expects or websocket or self.principal is None:
+            lines += admission.rare_lines(self, service, websocket=websocket)
+        return lines
 
     def _send_to(self, origin: Origin, now: float) -> None:
         idle = origin.idle

@@ -14,6 +14,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from portero.gateway.embedded.answers import status_line
 from portero.gateway.embedded.chunks import chunk, last_chunk
 from portero.gateway.embedded.head_rules import HOP_BY_HOP, may_trail
+from portero.gateway.embedded.known_answers import KnownAnswer
 from portero.gateway.embedded.pool import MOST_IDLE, Origin
 from portero.gateway.failures import NONSENSE, UPSTREAM_DIED
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_HEAD_BYTES: Final = 65_536
 MOST_INTERIM: Final = 16
-_PASS, _DROP, _LENGTH, _CODING, _CONNECTION, _TYPE, _ALLOW_ORIGIN, _WEBSOCKET = range(8)
+_PASS, _DROP, _LENGTH, _CODING, _CONNECTION, _TYPE, _ALLOW_ORIGIN, _WEBSOCKET, _ONCE = range(9)
 _KINDS: Final = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
     b"connection": _CONNECTION,
@@ -31,12 +32,14 @@ _KINDS: Final = {
     b"content-length": _LENGTH,
     b"content-type": _TYPE,
     b"access-control-allow-origin": _ALLOW_ORIGIN,
+    b"set-cookie": _ONCE,
     b"sec-websocket-accept": _WEBSOCKET,
     b"sec-websocket-protocol": _WEBSOCKET,
     b"x-request-id": _DROP,
 }
 _NAMES: Final[dict[bytes, int]] = {}
 _MOST_NAMES: Final = 4096
+_NAMES_NOTHING: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
 _SERVER_FAULTS: Final = frozenset({502, 503, 504})
 
 
@@ -52,7 +55,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_allow_origin", "_body", "_broken", "_chunked", "_coded", "_complete", "_head_bytes", "_head_done",
-        "_interim", "_keeps", "_length", "_lines", "_named", "_parser", "_poisoned", "_status", "_to_the_end",
+        "_interim", "_keeps", "_length", "_lines", "_named", "_once", "_parser", "_poisoned", "_status", "_to_the_end",
         "_trailers", "_websocket", "answered_any", "client", "event_stream", "head_sent", "idle_since",
         "origin", "transport", "tunnel",
     )  # fmt: skip
@@ -74,7 +77,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_done = self.head_sent = self._complete = False
         self._status = 0
         self._length: bytes | None = None
-        self._coded = self._chunked = self._to_the_end = self._allow_origin = self._broken = False
+        self._coded = self._chunked = self._to_the_end = self._allow_origin = self._broken = self._once = False
         self._named: bytes | None = None
         self._trailers: list[tuple[bytes, bytes]] = []
         self._websocket: list[tuple[bytes, bytes]] = []
@@ -146,7 +149,16 @@ class UpstreamConnection(asyncio.Protocol):
             # Nobody asked: what it says now would be taken for the next answer.
             self.drop()
             return
-        self.answered_any = True
+        first = not self.answered_any
+        if first:
+            content_at = data.find(b"\r\n\r\n") + 4
+            known = self.origin.answers.get(data[:content_at])
+            if known is not None and len(data) - content_at == known.length and client.takes_known:
+                self._status = known.status
+                client.known_answer(known, data[content_at:])
+                self._finish(client)
+                return
+            self.answered_any = True
         if not self._head_done:
             self._head_bytes += len(data)
         try:
@@ -160,6 +172,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self.head_sent:
             self._go_on(client)
         elif self._head_done:
+            if first and self._complete and self._length is not None and not self._once:
+                self._keep_head(client, data)
             self._send_head(client)
         elif self._head_bytes > MOST_HEAD_BYTES or self._interim > MOST_INTERIM:
             self._nonsense(client)
@@ -196,6 +210,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._named = value if self._named is None else self._named + b"," + value
         elif kind == _ALLOW_ORIGIN:
             self._allow_origin = True
+            self._lines += (name, b": ", value, b"\r\n")
+        elif kind == _ONCE:
+            self._once = True
             self._lines += (name, b": ", value, b"\r\n")
         elif kind == _WEBSOCKET:
             self._websocket.append((name.lower(), value))
@@ -282,6 +299,30 @@ class UpstreamConnection(asyncio.Protocol):
         elif client.over:
             self.drop()
 
+    def _keep_head(self, client: Answering, data: bytes) -> None:
+        """Remember the head of an answer that came whole and may come again."""
+        content = len(data) - int(cast("bytes", self._length))
+        if (
+            not client.takes_known
+            or not 200 <= self._status < 300
+            or self._status == 204
+            or not self._keeps
+            or self._poisoned
+            or self._broken
+            or self._coded
+            or self._trailers
+            or self._interim
+            or self._websocket
+            or self.event_stream
+            or data.find(b"\r\n\r\n") + 4 != content
+        ):
+            return
+        self._drop_named()
+        self._named = None
+        head = b"".join((status_line(self._status), *self._lines, b"content-length: %d\r\n" % (len(data) - content)))
+        known = KnownAnswer(self._status, head, length=len(data) - content, allow_origin=self._allow_origin)
+        self.origin.answers.keep(data[:content], known)
+
     def _go_on(self, client: Answering) -> None:
         body = self._body
         if body:
@@ -323,7 +364,8 @@ class UpstreamConnection(asyncio.Protocol):
             if client.is_head:
                 # llhttp waits for a body that a HEAD's answer does not have.
                 self._parser = HttpResponseParser(self)
-            self._clear()
+            if self._head_done:
+                self._clear()
             self.idle_since = client.now()
             origin.idle.append(self)
         client.answered(status)
@@ -331,6 +373,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _drop_named(self) -> None:
         """Take out what the server's `Connection` names (RFC 9110 §7.6.1)."""
         if self._named is None:
+            return
+        if self._named in _NAMES_NOTHING:
             return
         named = {name.strip().lower() for name in self._named.split(b",")} - {b"close", b"keep-alive", b"upgrade", b""}
         if named:

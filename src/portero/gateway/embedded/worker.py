@@ -39,7 +39,10 @@ LOOK_EVERY: Final = 1.0
 """Seconds between looks at the manifest."""
 CLOSED_WITHIN: Final = 5.0
 """Seconds for keys and feeds to be let go of: a stop waits for nothing without end."""
-_NO_PLAN: Final = '"method":"","path":"","service":"","route":""'
+_NO_PLAN: Final = b'"method":"","path":"","service":"","route":""'
+_LINE: Final = (
+    b'{"time":"%b",%b,"status":%d,"duration_ms":%.2f,"bytes":%d,"client":"%b","request_id":"%b","reason":"%b"}\n'
+)
 
 
 class Worker:
@@ -64,7 +67,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._health: list[asyncio.Task[None]] = []
         self._log = AccessLog() if options.access_log else None
-        self._time = ""
+        self._time = b""
         self._server: asyncio.Server | None = None
         self._tls: ssl.SSLContext | None = None
         self._marks: tuple[object, ...] = ()
@@ -118,11 +121,14 @@ class Worker:
         log = self._log
         if log is not None:
             plan = client.plan
+            about = _NO_PLAN if plan is None else plan.logged
             log.lines.append(
-                f'{{"time":"{self._time}",{_NO_PLAN if plan is None else plan.logged},"status":{status},'
-                f'"duration_ms":{seconds * 1000:.2f},"bytes":{client.sent},"client":"{client.address}",'
-                f'"request_id":"{client.request_id}","reason":"{client.reason}"}}\n'
-            )
+                _LINE
+                % (
+                    self._time, about, status, seconds * 1000, client.sent, client.peer, client.request_id,
+                    client.reason.encode(),
+                )
+            )  # fmt: skip
 
     # ── life ─────────────────────────────────────────────────────────────────────────
 
@@ -279,6 +285,8 @@ class Worker:
                 _log.warning("[gateway] %s changed: that needs a restart", setting)
         await state.guards.start()
         self._use(state)
+        for client in self.connections:
+            client.forget_head()
         self._ask_for_health()
         _log.info("the manifest %s was read again", self.options.manifest_file)
         # What is being decided by the old one has ended by then.
@@ -306,5 +314,5 @@ class Worker:
         ]
 
 
-def _iso(now: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+def _iso(now: float) -> bytes:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z".encode()
