@@ -78,7 +78,7 @@ def _service(service: Service, gateway: Gateway, folder: Path) -> Json:
         ]
     if secure:
         name = hosts[0][0]
-        authority = str(folder / service.upstream_ca) if service.upstream_ca else _system_authorities()
+        authority = str(folder / service.upstream_ca) if service.upstream_ca else system_authorities()
         kind = "IP_ADDRESS" if _is_address(name) else "DNS"
         cluster["transport_socket"] = {
             "name": "tls",
@@ -144,5 +144,6 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _system_authorities() -> str:
+def system_authorities() -> str:
+    """The file of certificates this machine trusts."""
     return ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"

@@ -10,7 +10,7 @@ from portero.core.policy.manifest import Gateway, Manifest
 from portero.core.policy.manifest_gateway import Rate
 from portero.gateway.envoy import revoked, rules
 from portero.gateway.envoy.access_log import access_loggers
-from portero.gateway.envoy.clusters import AUTHORIZE_CLUSTER
+from portero.gateway.envoy.clusters import AUTHORIZE_CLUSTER, system_authorities
 from portero.gateway.envoy.replies import REASON_HEADER, mappers
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
@@ -137,21 +137,26 @@ def _manager(manifest: Manifest, gateway: Gateway, delivered: Path, access_log: 
         members["use_remote_address"] = False
         members["original_ip_detection_extensions"] = [_forwarded_by(gateway)]
     if gateway.otlp:
-        members["tracing"] = {
-            "provider": {
-                "name": "envoy.tracers.opentelemetry",
-                "typed_config": typed(
-                    "envoy.config.trace.v3.OpenTelemetryConfig",
-                    {
-                        "service_name": "portero-gateway",
-                        "grpc_service": {
-                            "google_grpc": {"target_uri": gateway.otlp.split("//")[1], "stat_prefix": "otlp"}
-                        },
-                    },
-                ),
-            }
-        }
+        members["tracing"] = _tracing(gateway.otlp)
     return typed(_HCM, members)
+
+
+def _tracing(collector: str) -> Json:
+    scheme, _, place = collector.partition("://")
+    service: Json = {"target_uri": place, "stat_prefix": "otlp"}
+    if scheme == "https":
+        service["channel_credentials"] = {"ssl_credentials": {"root_certs": {"filename": system_authorities()}}}
+    return {
+        "provider": {
+            "name": "envoy.tracers.opentelemetry",
+            "typed_config": typed(
+                "envoy.config.trace.v3.OpenTelemetryConfig",
+                {"service_name": "portero-gateway", "grpc_service": {"google_grpc": service}},
+            ),
+        },
+        # Envoy's own tag has the query, which may hold a token (attack row 81).
+        "custom_tags": [{"tag": "http.url", "value": "%REQ(:SCHEME)%://%REQ(:AUTHORITY)%%PATH(NQ)%"}],
+    }
 
 
 def _filters(manifest: Manifest, gateway: Gateway, delivered: Path, authorize_seconds: float) -> list[Json]:
