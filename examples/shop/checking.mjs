@@ -17,7 +17,7 @@ export const gateway = shop.layout === "middleware" ? undefined : at(shop.gatewa
 export const service = gateway === undefined ? direct : Object.fromEntries(Object.keys(direct).map((name) => [name, `${gateway}/api/${name}-service`]));
 export const frameworks = { orders: "FastAPI", inventory: "Flask", shipping: "Django" };
 export const ana = { username: "ana", password: "cafe-con-leche" };
-export const DEADLINE = 10_000;
+export const DEADLINE = 60_000;
 const shots = process.env.SHOTS; // a folder for screenshots, when somebody wants to look
 
 const results = [];

@@ -15,11 +15,13 @@ from examples.shop.__main__ import ENGINES, LOGINS, STORES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, "-m", "examples.shop"]
+SHELL = Path("/usr/bin/chromium-headless-shell")
+"""The browser's engine without windows, for all but the first way: a fourth of the work."""
 
 
 def run(**variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        DEMO, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=180, check=False
+        DEMO, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=400, check=False
     )
 
 
@@ -47,7 +49,9 @@ def children_of(folder: str) -> list[str]:
 def test_the_twelve_steps_hold_in_a_real_browser(layout: str, engine: str, store: str, login: str) -> None:
     """Each step is proven by what the browser and the services saw (design §1): in every layout, on every engine,
     wherever the tokens are kept, whoever vouches for the person."""
-    done = run(CHECK="1", LAYOUT=layout, ENGINE=engine, STORE=store, LOGIN=login)
+    whole = (layout, store, login) == ("middleware", STORES[0], LOGINS[0]) or not SHELL.exists()
+    browser = {} if whole else {"PORTERO_CHROMIUM": str(SHELL)}
+    done = run(CHECK="1", LAYOUT=layout, ENGINE=engine, STORE=store, LOGIN=login, **browser)
 
     steps = dict(re.findall(r"^step (\d+) (ok|FAILED) ", done.stdout, re.MULTILINE))
     assert {str(n): "ok" for n in range(1, 13)} == steps, done.stdout + done.stderr
@@ -82,9 +86,9 @@ def test_the_demo_stops_without_leaving_a_process(number: signal.Signals, tmp_pa
     assert "ana" in printed, printed
     running = children_of(str(tmp_path / "demo"))
     demo.send_signal(number)
-    demo.wait(15)
+    demo.wait(60)
     demo.stdout.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while children_of(str(tmp_path / "demo")) and time.monotonic() < deadline:
         time.sleep(0.05)
 

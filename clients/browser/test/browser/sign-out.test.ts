@@ -1,7 +1,7 @@
-/** Behaviours 43, 44 and 46 to 50: signing out, here and in the other tabs. */
+/** Behaviours 43, 44, 46, 47, 49 and 50: signing out, here and in the other tabs. */
 import { assert } from "../support/assert.ts";
 import { inBrowser, scenario } from "../support/scenario.ts";
-import { eventually, gate, ready } from "../support/world.ts";
+import { eventually, gate } from "../support/world.ts";
 
 inBrowser();
 
@@ -143,34 +143,6 @@ for (const storage of [undefined, "local"]) {
       assert.equal("signed_out", await world.state(first));
     }
     assert.equal("signed_in", await world.state(second));
-  });
-}
-
-for (const storage of [undefined, "local"]) {
-  scenario(`[48] a page that comes back from the back-forward cache after a sign-out shows nothing (${storage ?? "memory"})`, async (world) => {
-    const config = { ...QUIET, storage };
-    const page = await world.signedIn(config);
-    await page.evaluate(() => {
-      document.body.textContent = "Bob's orders";
-      window.session.onChange((state) => {
-        if (state === "signed_out") document.body.textContent = "";
-      });
-      (window as { alive?: boolean }).alive = true;
-    });
-    await page.evaluate(() => location.assign("/elsewhere"));
-    await page.waitForURL(/elsewhere/);
-    await ready(page);
-    const other = await world.tab();
-    if (storage) await world.session(other, config);
-    else await world.signIn(other, config);
-    await other.evaluate(() => window.session.signOut());
-
-    await page.evaluate(() => history.back());
-    await page.waitForURL(/callback/, { waitUntil: "commit" });
-
-    assert.equal(true, await page.evaluate(() => (window as { alive?: boolean }).alive === true), "the page came out of the cache");
-    await page.waitForFunction(() => document.body.textContent === "");
-    assert.equal("signed_out", await world.state(page));
   });
 }
 

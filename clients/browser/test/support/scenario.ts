@@ -5,8 +5,8 @@ import { launch, World } from "./world.ts";
 
 let browser: Browser | undefined;
 
-export function inBrowser(): void {
-  before(async () => void (browser = await launch()));
+export function inBrowser(which: { whole?: boolean } = {}): void {
+  before(async () => void (browser = await launch(which)));
   after(() => browser?.close());
 }
 

@@ -40,10 +40,11 @@ export class TwoSites {
     world.origin = origin!;
     world.issuer = issuer!;
     const names = ["www.shop.example", "blog.shop.example", "login.idp.example", "www.evil.example"];
-    world.browser = await launch([
+    const args = [
       `--host-resolver-rules=${names.map((name) => `MAP ${name} 127.0.0.1`).join(",")}`,
       `--ignore-certificate-errors-spki-list=${spki}`,
-    ]);
+    ];
+    world.browser = await launch({ args });
     await world.clean();
     return world;
   }
@@ -52,7 +53,7 @@ export class TwoSites {
   async clean(): Promise<void> {
     await this.context?.close();
     this.context = await this.browser.newContext();
-    this.context.setDefaultTimeout(30_000);
+    this.context.setDefaultTimeout(60_000);
   }
 
   async stop(): Promise<void> {
