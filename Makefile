@@ -22,9 +22,14 @@ demo:
 
 test:
 	@tools/bootstrap test --browser
-	@$(MAKE) --no-print-directory static
+	@$(MAKE) --no-print-directory -j 3 static test-python test-browser
+
+# Side by side, for each waits a good part of its time. What the browser library's tests print comes in one piece.
+.PHONY: test-python test-browser
+test-python:
 	@$(PYTHON) -m pytest -n auto --dist loadfile
-	@cd clients/browser && npm test --silent
+test-browser:
+	@(cd clients/browser && BUILT=1 npm test --silent) >.build/test-browser.log 2>&1; code=$$?; cat .build/test-browser.log; exit $$code
 
 check:
 	@tools/bootstrap check
