@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sqlite3
 from pathlib import Path
@@ -28,13 +29,19 @@ def wrongs(folder: Path, **environment: str) -> list[tuple[str, str]]:
     return [(each["about"], each["what"]) for each in findings if each["verdict"] == "wrong"]
 
 
-@pytest.fixture
-def used(tmp_path: Path) -> Path:
-    """A folder with a server's files, after a first run."""
-    with Server(tmp_path) as server:
-        add_people_and_clients(tmp_path)
+@pytest.fixture(scope="module")
+def after_a_first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("first-run")
+    with Server(folder) as server:
+        add_people_and_clients(folder)
         server.stop()
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def used(after_a_first_run: Path, tmp_path: Path) -> Path:
+    """A folder with a server's files, after a first run: a copy of its own for each test."""
+    return shutil.copytree(after_a_first_run, tmp_path / "used")
 
 
 def test_a_good_installation_has_nothing_wrong(used: Path) -> None:
