@@ -49,18 +49,21 @@ class Stall:
 def measure() -> dict[str, Stall]:
     """Run all phases; the idle loop's worst stall, and by how much that of each other phase is longer."""
     cores = sorted(os.sched_getaffinity(0))
-    with JwksServer(heartbeat=1.0) as server, TemporaryDirectory() as folder:
-        os.sched_setaffinity(0, {cores[-1]})
-        service = _Service(server.url, core=cores[0], folder=Path(folder))
-        try:
-            found: dict[str, list[Stall]] = {name: [] for name in ("idle", *PHASES)}
-            for _ in range(ROUNDS):
-                for phase in PHASES:
-                    found["idle"].append(service.run("idle", []))
-                    found[phase].append(_phase(phase, server, service))
-        finally:
-            os.sched_setaffinity(0, set(cores))
-            service.close()
+    # Before the issuer's threads begin: they inherit it, and would otherwise answer on the service's core.
+    os.sched_setaffinity(0, {cores[-1]})
+    try:
+        with JwksServer(heartbeat=1.0) as server, TemporaryDirectory() as folder:
+            service = _Service(server.url, core=cores[0], folder=Path(folder))
+            try:
+                found: dict[str, list[Stall]] = {name: [] for name in ("idle", *PHASES)}
+                for _ in range(ROUNDS):
+                    for phase in PHASES:
+                        found["idle"].append(service.run("idle", []))
+                        found[phase].append(_phase(phase, server, service))
+            finally:
+                service.close()
+    finally:
+        os.sched_setaffinity(0, set(cores))
     worst = {
         name: Stall(median([one.late for one in stalls]), median([one.worked for one in stalls]))
         for name, stalls in found.items()
@@ -77,9 +80,10 @@ def _phase(phase: str, server: JwksServer, service: _Service) -> Stall:
         strangers = new_key(kid="nobody's")
         return service.run(phase, [issuer.mint(key=strangers, header={"kid": f"random-{n}"}) for n in range(2000)])
     if phase == "outage":
+        running = service.begin(phase, good)
         server.behave(Behaviour.FAIL, path="/jwks")
         try:
-            return service.run(phase, good)
+            return running()
         finally:
             server.behave(None, path="/jwks")
     keys = [new_key(kid=f"{time.monotonic_ns()}-{n}") for n in range(ROTATIONS)]
@@ -136,16 +140,20 @@ async def _serve(issuer: str, tokens_file: Path) -> None:
     policy = KeyCachePolicy(refresh_after=0.5, max_age=3600, unknown_kid_interval=0.25)
     guard = Guard(issuers=[issuer], audience=AUDIENCE, revocation=None, key_policy=policy)
     requirement = guard.requires(scopes=["orders:read"])
-    await guard.start()
-    gc.collect()
-    gc.freeze()
+    keys = guard.trust(issuer).keys
     print("ready", flush=True)
     while phase := (await asyncio.to_thread(sys.stdin.readline)).strip():
         tokens, fresh = json.loads(await asyncio.to_thread(tokens_file.read_text))
         encoded = [[token.encode() for token in part] for part in (tokens, *fresh)]
+        if phase != "idle":  # then there is nothing beside the timer
+            began = time.monotonic()
+            await guard.start()
+            while keys.fetched_at < began:  # noqa: ASYNC110 - what was rotated while it was closed is known then
+                await asyncio.sleep(TICK)
+        # What the phases before left behind is no stall of this one.
+        gc.collect()
+        gc.freeze()
         print("begun", flush=True)
-        if phase == "idle":
-            await guard.aclose()  # nothing beside the timer
         ends = time.perf_counter() + SECONDS
         workers = [
             asyncio.create_task(_ask(guard, requirement, encoded, number, ends, flood=phase == "flood"))
@@ -153,10 +161,8 @@ async def _serve(issuer: str, tokens_file: Path) -> None:
         ]
         worst = await _worst_delay(ends)
         await asyncio.gather(*workers)
-        if phase == "idle":
-            await guard.start()
+        await guard.aclose()
         print(json.dumps([seconds * 1000 for seconds in worst]), flush=True)
-    await guard.aclose()
 
 
 async def _worst_delay(ends: float) -> tuple[float, float]:

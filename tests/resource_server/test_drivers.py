@@ -277,3 +277,19 @@ def test_a_fetch_that_was_claimed_without_a_driver_is_done_by_who_comes_next(dri
             checked.guard.admit(token.encode(), checked.guard.requires())
 
         assert admitted(checked, token)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_set_that_did_not_change_is_made_of_the_same_keys(driver: Any, server: JwksServer) -> None:
+    """Most fetches bring what the last one brought: nothing is parsed, nothing was learned."""
+    policy = KeyCachePolicy(refresh_after=0.001, unknown_kid_interval=0.001)
+    with started(driver, server, key_policy=policy) as checked:
+        keys = checked.guard.trust(server.url).keys
+        before, asked = keys.keys, server.asked["/jwks"]
+        until(lambda: server.asked["/jwks"] > asked + 3)
+        assert keys.keys is before
+
+        server.issuer.rotate()
+        until(lambda: keys.keys is not before)
+
+        assert admitted(checked, server.issuer.mint())

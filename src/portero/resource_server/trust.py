@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from portero.adapters.fetch.client_credentials import ServiceToken, obtain_service_token
@@ -12,7 +12,7 @@ from portero.adapters.fetch.discovery import IssuerMetadata, discover
 from portero.adapters.fetch.requests import Conversation, Fetched, FetchRequest
 from portero.core.errors import Unavailable
 from portero.core.jose.jwk import PublicKey
-from portero.core.jose.jwk_set import MAX_SET_BYTES, JWKSet, JwkSetError, parse_jwk_set
+from portero.core.jose.jwk_set import JWKSet, JwkSetError, read_jwk_set
 from portero.core.keys.key_cache import Fetch, KeyCache, NoKeys, Unknown, Use, Wait
 from portero.core.revocation.subscription import Subscription
 from portero.core.tokens.access_token import AccessTokenRules, VerifiedAccessToken, verify_access_token
@@ -59,6 +59,8 @@ class Trust:
     drivers: list[RefreshNow] = field(default_factory=list)
     """Who fetches here, the latest last: an event loop and threads may share one Guard."""
     metadata: IssuerMetadata | None = None
+    fetched_keys: tuple[bytes, JWKSet | None] = (b"", None)
+    """The last good set as it came, and what was made of it: most fetches bring the same one again."""
     service_token: ServiceToken | None = None
     service_token_until: float = 0.0
     """Monotonic time until which the service's own token is used."""
@@ -144,14 +146,16 @@ class Trust:
             answer = yield FetchRequest(uri)
             if answer.status != 200:
                 raise Unavailable(f"{uri} answers {answer.status}")
-            keys = parse_jwk_set(answer.body, max_bytes=MAX_SET_BYTES)
+            body, known = self.fetched_keys
+            keys = known if known is not None and body == answer.body else (yield from read_jwk_set(answer.body))
+            self.fetched_keys = answer.body, keys
         except (Unavailable, JwkSetError) as error:
             # The issuer may have moved its keys: ask again where they are.
             self.metadata = None
             raise error if isinstance(error, Unavailable) else Unavailable(f"{uri}: {error}") from error
         return FetchedKeys(keys, _fresh_for(answer))
 
-    def discovered(self) -> Generator[FetchRequest, Fetched, IssuerMetadata]:
+    def discovered(self) -> Conversation[IssuerMetadata]:
         """The issuer's metadata, asked for once."""
         if self.metadata is None:
             self.metadata = yield from discover(self.issuer)

@@ -14,6 +14,7 @@ from portero.core.jose.jwk_set import (
     JwkSetError,
     jwk_set_of,
     parse_jwk_set,
+    read_jwk_set,
     render_jwk_set,
 )
 from tests.core.jose.minting import private_key
@@ -77,6 +78,17 @@ def test_a_set_without_a_usable_key_is_an_error(data: bytes) -> None:
     """So that it never replaces a good one."""
     with pytest.raises(JwkSetError):
         parse_jwk_set(data)
+
+
+def test_a_set_can_be_read_key_by_key() -> None:
+    """Between two of them an event loop does what else there is."""
+    steps = read_jwk_set(document(jwk(kid="a"), "no key", jwk("RS256", kid="b")))
+
+    assert [next(steps) for _ in range(3)] == [None] * 3
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    assert [key.kid for key in ended.value.value.keys] == ["a", "b"]
+    assert [key.reason for key in ended.value.value.refused] == ["no object"]
 
 
 def test_the_set_is_bounded() -> None:

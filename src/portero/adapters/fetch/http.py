@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +29,12 @@ _CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=4, kee
 
 _BROKEN = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError)
 """What httpx2 raises where there is no answer; `UnicodeError`: a host with a label that no name has."""
+
+
+@cache
+def system_tls() -> ssl.SSLContext:
+    """The system's authorities, read once in a process: it takes 20 ms, which no event loop has."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def no_cookies() -> CookieJar:
@@ -59,15 +66,16 @@ class Fetcher:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._limits = limits or Limits()
+        tls = ssl_context or (_nobody() if socket is not None else True if trust_env else system_tls())
         self._client = httpx2.Client(
             follow_redirects=False,
             trust_env=trust_env,
-            verify=True if ssl_context is None else ssl_context,
+            verify=tls,
             timeout=self._limits.timeout,
             limits=_CONNECTIONS,
             headers=_HEADERS,
             cookies=no_cookies(),
-            transport=None if socket is None else httpx2.HTTPTransport(uds=str(socket), trust_env=False),
+            transport=None if socket is None else httpx2.HTTPTransport(uds=str(socket), verify=tls, trust_env=False),
         )
 
     def fetch(self, request: FetchRequest, *, max_bytes: int | None = None) -> Fetched:
@@ -126,7 +134,10 @@ class Fetcher:
 
 
 class AsyncFetcher:
-    """Fetches from an event loop. One per Guard and loop; closed with it. Arguments as `Fetcher`."""
+    """Fetches from an event loop. One per Guard and loop; closed with it. Arguments as `Fetcher`.
+
+    No step holds the loop long: what takes milliseconds is done in a thread, once in a process.
+    """
 
     def __init__(
         self,
@@ -136,28 +147,16 @@ class AsyncFetcher:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._limits = limits or Limits()
-        self._client = httpx2.AsyncClient(
-            follow_redirects=False,
-            trust_env=False,
-            verify=True if ssl_context is None else ssl_context,
-            timeout=self._limits.timeout,
-            limits=_CONNECTIONS,
-            headers=_HEADERS,
-            cookies=no_cookies(),
-            transport=None if socket is None else httpx2.AsyncHTTPTransport(uds=str(socket), trust_env=False),
-        )
+        self._socket = socket
+        self._tls = ssl_context or (None if socket is None else _nobody())
+        self._client: httpx2.AsyncClient | None = None
+        self._closed = False
 
     async def fetch(self, request: FetchRequest, *, max_bytes: int | None = None) -> Fetched:
         """Do one request; limits and errors as `Fetcher.fetch`."""
         limit = max_bytes or self._limits.max_bytes
         try:
-            async with (
-                asyncio.timeout(self._limits.timeout),
-                self._client.stream(
-                    _method(request), request.url, headers=request.headers, data=request.form, content=request.body
-                ) as response,
-            ):
-                _refuse_what_is_not_read(response)
+            async with asyncio.timeout(self._limits.timeout), self._response(request) as response:
                 body = bytearray()
                 async for chunk in response.aiter_raw():
                     body += chunk
@@ -173,13 +172,13 @@ class AsyncFetcher:
             request = next(conversation)
             while True:
                 try:
-                    answer = await self.fetch(request, max_bytes=max_bytes)
+                    answer = None if request is None else await self.fetch(request, max_bytes=max_bytes)
                 except Unavailable as error:
                     request = conversation.throw(error)
                 else:
                     # Understanding an answer is work of its own: whoever waits for the loop goes first.
                     await asyncio.sleep(0)
-                    request = conversation.send(answer)
+                    request = next(conversation) if answer is None else conversation.send(answer)
         except StopIteration as end:
             result: T = end.value
             return result
@@ -187,24 +186,74 @@ class AsyncFetcher:
     @asynccontextmanager
     async def stream(self, request: FetchRequest, *, silence: float) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
         """Open a stream; as `Fetcher.stream`."""
-        timeout = httpx2.Timeout(self._limits.timeout, read=silence)
+        patience = httpx2.Timeout(self._limits.timeout, read=silence)
         headers = {**request.headers, "accept": "text/event-stream", "cache-control": "no-cache"}
         try:
-            async with self._client.stream("GET", request.url, headers=headers, timeout=timeout) as response:
-                _refuse_what_is_not_read(response)
+            async with self._response(FetchRequest(request.url, headers), patience=patience) as response:
                 yield response.status_code, response.aiter_raw()
         except _BROKEN as error:
             raise Unavailable(f"{_place(request.url)}: {type(error).__name__}") from error
 
     async def aclose(self) -> None:
         """Let go of the connections."""
-        await self._client.aclose()
+        self._closed = True
+        if self._client is not None:
+            await self._client.aclose()
+
+    @asynccontextmanager
+    async def _response(
+        self, request: FetchRequest, *, patience: httpx2.Timeout | None = None
+    ) -> AsyncIterator[httpx2.Response]:
+        client = await self._ready()
+        made = client.build_request(
+            _method(request),
+            request.url,
+            headers=request.headers,
+            data=request.form,
+            content=request.body,
+            timeout=patience or self._limits.timeout,
+        )
+        # Making a request is work of its own, and so is sending it: whoever waits for the loop goes between.
+        await asyncio.sleep(0)
+        response = await client.send(made, stream=True)
+        try:
+            _refuse_what_is_not_read(response)
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _ready(self) -> httpx2.AsyncClient:
+        if self._closed:
+            raise RuntimeError("this fetcher was closed")
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(system_tls)
+        if self._client is None:
+            self._client = httpx2.AsyncClient(
+                follow_redirects=False,
+                trust_env=False,
+                verify=self._tls,
+                limits=_CONNECTIONS,
+                headers=_HEADERS,
+                cookies=no_cookies(),
+                transport=None
+                if self._socket is None
+                else httpx2.AsyncHTTPTransport(uds=str(self._socket), verify=self._tls, trust_env=False),
+            )
+        return self._client
+
+
+def _nobody() -> ssl.SSLContext:
+    # Over a socket of this machine nothing is proven by TLS: no authority is trusted, and none is read.
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _drive(conversation: Conversation[T], fetch: Callable[[FetchRequest], Fetched]) -> T:
     try:
         request = next(conversation)
         while True:
+            if request is None:
+                request = next(conversation)
+                continue
             try:
                 answer = fetch(request)
             except Unavailable as error:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from portero.adapters.fetch.requests import Conversation, FetchRequest
 from portero.core.errors import Unavailable
 from portero.core.jose.jwk import PublicKey
-from portero.core.jose.jwk_set import JWKSet, JwkSetError, parse_jwk_set
+from portero.core.jose.jwk_set import JWKSet, JwkSetError, read_jwk_set
 from portero.core.jose.jws import FindKey
 from portero.core.keys.key_cache import Fetch, KeyCache, KeyCachePolicy, NoKeys, Unknown, Use, Wait
 from portero.ports import Clock
@@ -34,7 +34,7 @@ def key_set_at(uri: str) -> Conversation[JWKSet]:
     if answer.status != 200:
         raise Unavailable(f"{uri} answers {answer.status}")
     try:
-        return parse_jwk_set(answer.body)
+        return (yield from read_jwk_set(answer.body))
     except JwkSetError as error:
         raise Unavailable(f"{uri}: {error}") from error
 
@@ -104,11 +104,18 @@ class IssuerKeys:
                 await self._fetch()
 
     async def _fetch(self) -> None:
-        async with self._lock:
-            monotonic = self._clock.monotonic()
-            try:
-                keys = await self._obtain()
-            except Unavailable:
-                self._cache.fetch_failed(now=monotonic, jitter=random.random())  # noqa: S311 - no secret
-                raise
-            self._cache.fetched(keys, now=monotonic)
+        try:
+            async with self._lock:
+                monotonic = self._clock.monotonic()
+                try:
+                    keys = await self._obtain()
+                except Unavailable:
+                    self._cache.fetch_failed(now=monotonic, jitter=random.random())  # noqa: S311 - no secret
+                    raise
+                self._cache.fetched(keys, now=monotonic)
+        except Unavailable:
+            raise
+        except BaseException:
+            # This caller went away, or there is a bug: whoever comes next is told to fetch.
+            self._cache.fetch_given_up()
+            raise

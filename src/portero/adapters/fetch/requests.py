@@ -40,8 +40,9 @@ class Fetched:
     body: bytes = field(repr=False)
 
 
-Conversation = Generator[FetchRequest, Fetched, T]
-"""Yields requests, is sent answers, returns what it learned; raises `Unavailable` when it cannot."""
+Conversation = Generator[FetchRequest | None, Fetched, T]
+"""Yields requests, is sent answers, returns what it learned; raises `Unavailable` when it cannot. `None` is a breath
+between two pieces of work: a driver on an event loop lets everybody else go first."""
 
 
 @dataclass(frozen=True, slots=True)

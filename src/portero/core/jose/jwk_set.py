@@ -6,7 +6,7 @@ replaces a good one. Keys are found by `kid` *and* algorithm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -64,6 +64,23 @@ def parse_jwk_set(data: bytes, *, max_bytes: int = MAX_SET_BYTES, default_rsa_al
     Raises:
         JwkSetError: too large, not JSON, no `keys`, too many keys, or none that is usable.
     """
+    steps = read_jwk_set(data, max_bytes=max_bytes, default_rsa_alg=default_rsa_alg)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            keys: JWKSet = end.value
+            return keys
+
+
+def read_jwk_set(
+    data: bytes, *, max_bytes: int = MAX_SET_BYTES, default_rsa_alg: str = "RS256"
+) -> Generator[None, None, JWKSet]:
+    """As `parse_jwk_set`, one key a step: a large set takes milliseconds, which an event loop does not give at once.
+
+    Raises:
+        JwkSetError: as `parse_jwk_set`, in one of the steps.
+    """
     if len(data) > max_bytes:
         raise JwkSetError(f"the JWK Set is larger than {max_bytes} bytes")
     try:
@@ -78,6 +95,7 @@ def parse_jwk_set(data: bytes, *, max_bytes: int = MAX_SET_BYTES, default_rsa_al
     keys: list[PublicKey] = []
     refused: list[RefusedKey] = []
     for jwk in jwks:
+        yield
         if not isinstance(jwk, dict):
             refused.append(RefusedKey("", "no object"))
             continue
