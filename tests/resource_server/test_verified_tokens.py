@@ -17,7 +17,13 @@ from portero.resource_server.verified_tokens import (
 def entry(token_bytes: int = 100) -> CachedToken:
     nothing = cast("Any", None)
     return CachedToken(
-        principal=nothing, trust=nothing, key_epoch=0, revocation_version=0, token_bytes=token_bytes, recheck_at=1e12
+        principal=nothing,
+        scopes=frozenset(),
+        trust=nothing,
+        key_epoch=0,
+        revocation_version=0,
+        token_bytes=token_bytes,
+        recheck_at=1e12,
     )
 
 
@@ -54,7 +60,7 @@ def test_what_is_used_stays() -> None:
 
     for n in range(1, 100):
         cache.keep(digest(n), entry())
-        assert cache.young.get(digest(0)) or cache.again(digest(0))
+        assert cache.find(digest(0))
 
 
 @pytest.mark.parametrize("max_entries", [0, 1])
@@ -73,9 +79,9 @@ def test_a_dropped_token_is_in_neither_generation() -> None:
     for n in (2, 3):
         cache.keep(digest(n), entry())
     assert digest(1) in cache.old
-    cache.again(digest(1))
+    cache.find(digest(1))
 
     cache.drop(digest(1))
 
-    assert cache.again(digest(1)) is None
+    assert cache.find(digest(1)) is None
     assert digest(1) not in cache.young

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from portero.core.policy.cors import is_preflight
-from portero.core.policy.credentials import DPOP_SCHEME, token_of, token_of_header
+from portero.core.policy.credentials import carries_token, token_of
 from portero.core.policy.principal import Principal
-from portero.core.policy.refusal import NO_TOKEN, Refusal, two_tokens
+from portero.core.policy.refusal import Refusal
 from portero.core.policy.requirement import Requirement
 from portero.core.types import Secret
 from portero.resource_server.asgi_request import request_seen
@@ -25,7 +25,6 @@ from portero.resource_server.asgi_websocket import WEBSOCKET, GuardedWebSocket, 
 from portero.resource_server.guard import Guard
 from portero.resource_server.received import ReceivedToken
 from portero.resource_server.sender import NONCE, TOKEN
-from portero.resource_server.trust import KeysWanted
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -88,77 +87,42 @@ class GuardEdge:
 
     def __init__(self, app: App, *, guard: Guard) -> None:
         self.app = app
-        self._admit = guard.admit
         self.guard = guard
         self._metadata_path = guard.metadata_path
         self._adds_cors = bool(guard.cors.origins)
         self._looks_at_sender = guard.senders.asks
-        self._looks_at_certificate = guard.senders.certificate is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
             await self._serve_other(scope, receive, send)
             return
-        # One frame for all of it, and no coroutine beside the application's: what this costs, every request pays.
-        authorization = origin_value = None
-        repeated = False
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                repeated = authorization is not None
-                authorization = value
-            elif name == b"origin":
-                origin_value = value
-        origin = None if origin_value is None else origin_value.decode("latin-1")
-        if (scope["method"] == "OPTIONS" or scope["path"] == self._metadata_path) and await self.answers(
-            scope, send, origin=origin
-        ):
+        if (scope["method"] == "OPTIONS" or scope["path"] == self._metadata_path) and await self.answers(scope, send):
             return
         requirement = self._requirement
         if requirement is not None:
-            outcome: Principal | Refusal
-            if repeated:
-                outcome = two_tokens("Authorization is repeated")
-            elif requirement.carriers or self._looks_at_certificate:
+            outcome = admit_known(self.guard, scope, requirement)
+            if outcome is None:
                 outcome = await admit_scope(self.guard, scope, requirement)
-            elif authorization is None:
-                outcome = NO_TOKEN
-            else:
-                token = token_of_header(authorization, scope["query_string"])
-                if token is DPOP_SCHEME:
-                    outcome = await admit_scope(self.guard, scope, requirement)
-                elif isinstance(token, Refusal):
-                    outcome = token
-                else:
-                    try:
-                        outcome = (
-                            self._admit(token, requirement)
-                            if self.guard.started
-                            else await self.guard.check(token, requirement)
-                        )
-                    except KeysWanted:
-                        outcome = await self.guard.check(token, requirement)
             if isinstance(outcome, Refusal):
-                await self.refuse(outcome, scope, send, origin=origin)
+                await self.refuse(outcome, scope, send)
                 return
             scope[PRINCIPAL] = outcome
         if self._adds_cors:
-            send = self.with_cors(send, origin)
+            send = self.with_cors(send, origin_of(scope))
         if self._looks_at_sender:
             send = _with_nonce(send, scope)
         stream: _EventStream | None = None
 
         def send_and_notice(message: Message) -> Awaitable[None]:
-            nonlocal stream
-            if stream is not None and stream.over:
-                # As a server does when the client is gone: an application that only sends must notice.
-                raise OSError("the event stream was ended because its access token is over")
+            nonlocal stream, send
             if message["type"] == "http.response.start":
                 for name, value in message.get("headers", ()):
                     # An event stream of an admitted caller ends when the token does.
                     if len(name) == 12 and name.lower() == b"content-type":
                         if value[:17].lower() == _EVENT_STREAM and PRINCIPAL in scope:
                             stream = _EventStream(self.guard, scope[PRINCIPAL], send)
+                            send = stream.send
                         break
             return send(message)
 
@@ -171,9 +135,10 @@ class GuardEdge:
             if stream is not None:
                 await stream.settle()
 
-    async def answers(self, scope: Scope, send: Send, *, origin: str | None) -> bool:
+    async def answers(self, scope: Scope, send: Send) -> bool:
         """Answer what needs no token: preflights and the metadata document."""
         method = scope["method"]
+        origin = origin_of(scope)
         if method == "OPTIONS" and is_preflight(
             method, origin, _header(scope["headers"], b"access-control-request-method")
         ):
@@ -206,9 +171,9 @@ class GuardEdge:
 
         return send_with_cors
 
-    async def refuse(self, refusal: Refusal, scope: Scope, send: Send, *, origin: str | None) -> None:
+    async def refuse(self, refusal: Refusal, scope: Scope, send: Send) -> None:
         """Send a refusal."""
-        written = self.guard.http_refusal(refusal, origin=origin)
+        written = self.guard.http_refusal(refusal, origin=origin_of(scope))
         await _answer(send, written.status, written.headers, written.body, head=scope["method"] == "HEAD")
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -272,6 +237,13 @@ class _EventStream:
         self._task = asyncio.current_task()
         self._connection = guard.watch(principal, self._end)
 
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send for the application, while the token is good."""
+        if self.over:
+            # As a server does when the client is gone: an application that only sends must notice.
+            raise OSError("the event stream was ended because its access token is over")
+        return self._send(message)
+
     def _end(self, _refusal: Refusal) -> None:
         self.over = True
         self._finishing = asyncio.ensure_future(self._finish())
@@ -294,21 +266,31 @@ class _EventStream:
             await self._finishing
 
 
+def admit_known(guard: Guard, scope: Scope, requirement: Requirement) -> Principal | Refusal | None:
+    """Decide about an HTTP scope at once, where `Guard.admit_known` can; where it returns `None`, ask `admit_scope`.
+
+    Here goes the usual request: one bearer token, which is known already. Nothing is made that is not needed.
+    """
+    if requirement.carriers or not guard.started or guard.senders.certificate is not None:
+        return None
+    authorization = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if authorization is not None:
+                return None
+            authorization = value
+    query = scope.get("query_string")
+    if authorization is None or (query and carries_token(query)):
+        return None
+    return guard.admit_known(authorization, requirement)
+
+
 async def admit_scope(guard: Guard, scope: Scope, requirement: Requirement) -> Principal | Refusal:
     """Check an HTTP scope's token, for adapters whose framework calls us inside a request."""
-    if not requirement.carriers and guard.senders.certificate is None:
-        # The usual request: one bearer token, which is known already. Nothing is made that is not needed.
-        found = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(found) == 1:
-            token = token_of_header(found[0], scope.get("query_string", b""))
-            if isinstance(token, bytes):
-                try:
-                    return guard.admit(token, requirement) if guard.started else await guard.check(token, requirement)
-                except KeysWanted:
-                    return await guard.check(token, requirement)
-    presented = guard.presented(
-        token_of(scope["headers"], scope.get("query_string", b"")), request_seen(scope), requirement
-    )
+    in_header = token_of(scope["headers"], scope.get("query_string", b""))
+    if isinstance(in_header, bytes) and not requirement.carriers and guard.senders.certificate is None:
+        return await guard.check(in_header, requirement)
+    presented = guard.presented(in_header, request_seen(scope), requirement)
     if isinstance(presented, Refusal):
         return presented
     return await guard.check(presented.token, requirement, presented.sender)
@@ -325,6 +307,11 @@ def _with_nonce(send: Send, scope: Scope) -> Send:
         return send(message)
 
     return send_with_nonce
+
+
+def origin_of(scope: Scope) -> str | None:
+    """The browser origin a request says it comes from."""
+    return _header(scope["headers"], b"origin")
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str | None:

@@ -28,7 +28,7 @@ from portero.core.policy.principal import Principal
 from portero.core.policy.refusal import Refusal
 from portero.core.policy.rendering import close_reason
 from portero.core.policy.requirement import Requirement
-from portero.resource_server.asgi import PRINCIPAL, GuardEdge, admit_scope
+from portero.resource_server.asgi import PRINCIPAL, GuardEdge, admit_known, admit_scope
 from portero.resource_server.asgi_websocket import WEBSOCKET, GuardedWebSocket
 from portero.resource_server.guard import Guard
 from portero.resource_server.required import Required
@@ -71,7 +71,9 @@ class _Requires(SecurityBase):
                 await websocket.refuse(outcome, self._guard)
                 raise WebSocketException(outcome.row.close_code, close_reason(outcome))
         else:
-            outcome = await admit_scope(self._guard, scope, self._requirement)
+            outcome = admit_known(self._guard, scope, self._requirement)
+            if outcome is None:
+                outcome = await admit_scope(self._guard, scope, self._requirement)
             if isinstance(outcome, Refusal):
                 raise RefusedRequest(self._guard, outcome, origin=connection.headers.get("origin"))
         scope[PRINCIPAL] = outcome

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from hashlib import sha256
 from typing import Unpack
 
 from portero.adapters.system import SystemClock
@@ -68,7 +67,7 @@ from portero.resource_server.sender import (
 )
 from portero.resource_server.sides import LoopSide, ThreadSide
 from portero.resource_server.trust import KeysWanted, Trust
-from portero.resource_server.verified_tokens import CachedToken, VerifiedTokens
+from portero.resource_server.verified_tokens import BEARER, CachedToken, VerifiedTokens, digest_of
 
 _SHORTEST_NAP = 0.02
 
@@ -208,37 +207,57 @@ class Guard:
         Raises:
             KeysWanted: the network has to be asked first.
         """
-        now = self._now()
         if len(token) > MAX_TOKEN_LENGTH:
             return _TOO_LONG
         if sender is not None:
-            return self._admit_from(sender, token, requirement, now)
-        digest = sha256(token).digest()
-        cache = self._cache
-        entry = cache.young.get(digest) or cache.again(digest)
-        if entry is None:
-            known = self._verify(token, digest, now)
-        else:
-            subscription = entry.trust.subscription
-            if (
-                now < entry.recheck_at
-                and entry.key_epoch == entry.trust.keys.epoch
-                and (subscription is None or subscription.revoked.version == entry.revocation_version)
-            ):
-                principal = entry.principal
-                if requirement.is_plain and requirement.scopes <= principal.scopes:
-                    return principal
-                return self._judge(principal, subscription, requirement, now)
-            known = self._looked_again(entry, token, digest, now)
+            return self._admit_from(sender, token, requirement, self._now())
+        in_header = BEARER + token
+        outcome = self.admit_known(in_header, requirement)
+        if outcome is not None:
+            return outcome
+        now = self._now()
+        digest = digest_of(in_header)
+        entry = self._cache.find(digest)
+        known = self._verify(token, digest, now) if entry is None else self._looked_again(entry, token, digest, now)
         if isinstance(known, Refusal):
             return known
         return self._judge(known.principal, known.trust.subscription, requirement, now)
 
+    def admit_known(self, authorization: bytes, requirement: Requirement) -> Principal | Refusal | None:
+        """Decide at once where nothing has to be learned: the quickest way of a request (decision 0250).
+
+        Args:
+            authorization: the one field value as received. Only tokens that were verified are found by it, so
+                one that is found is `Bearer`, one space and that token: nothing is left to read out of it.
+            requirement: the route's.
+
+        Returns:
+            `None` where `admit` has to look closer: nothing is known of it, its time is over, or keys or
+            revocations have changed since.
+
+        Does not check: that the request carries no second token, that the route accepts one in this header.
+        """
+        entry = self._cache.young.get(digest_of(authorization))
+        if entry is None:
+            return None
+        trust = entry.trust
+        subscription = trust.subscription
+        now = self._now()
+        if (
+            now >= entry.recheck_at
+            or entry.key_epoch != trust.keys.epoch
+            or (subscription is not None and subscription.revoked.version != entry.revocation_version)
+        ):
+            return None
+        if requirement.is_plain and requirement.scopes <= entry.scopes:
+            return entry.principal
+        return self._judge(entry.principal, subscription, requirement, now)
+
     def _admit_from(self, sender: Sender, token: bytes, requirement: Requirement, now: float) -> Principal | Refusal:
         # Where a sender is shown, tokens are kept under longer names: a bound token that was served with its
         # proof is never found by a request that shows none, whatever its bytes are.
-        digest = sha256(token).digest() + b"shown"
-        entry = self._cache.young.get(digest) or self._cache.again(digest)
+        digest = digest_of(BEARER + token) + b"shown"
+        entry = self._cache.find(digest)
         known = (
             self._verify(token, digest, now, shown=True)
             if entry is None
@@ -306,6 +325,7 @@ class Guard:
                 return unavailable(Unavailable(f"nothing was heard of the feed of {trust.issuer} yet"))
         known = CachedToken(
             principal=principal,
+            scopes=principal.scopes,
             trust=trust,
             key_epoch=epoch,
             revocation_version=version,

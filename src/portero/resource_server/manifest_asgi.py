@@ -17,7 +17,7 @@ from portero.core.policy.refusal import Case, Refusal
 from portero.core.policy.rendering import close_reason
 from portero.core.policy.requirement import Requirement
 from portero.core.policy.routes import NOT_NAMED, Free
-from portero.resource_server.asgi import App, GuardEdge, GuardMiddleware, Message, Receive, Scope, Send
+from portero.resource_server.asgi import App, GuardEdge, GuardMiddleware, Message, Receive, Scope, Send, origin_of
 from portero.resource_server.manifest import NO_RAW_PATH, REWRITTEN, Decided, GuardedService
 
 
@@ -94,9 +94,8 @@ class _Compiled:
         if websocket:
             await self._refuse_handshake(outcome, scope, receive, send)
             return
-        origin = _origin(scope)
-        if not await self._edge.answers(scope, send, origin=origin):
-            await self._edge.refuse(outcome, scope, send, origin=origin)
+        if not await self._edge.answers(scope, send):
+            await self._edge.refuse(outcome, scope, send)
 
     def _access(self, method: str, scope: Scope) -> Requirement | Refusal | None:
         raw_path = scope.get("raw_path")
@@ -122,14 +121,7 @@ class _Compiled:
             close = {"type": "websocket.close", "code": refusal.row.close_code, "reason": close_reason(refusal)}
             await send(close)
             return
-        written = self.decided.guard.http_refusal(refusal, origin=_origin(scope))
+        written = self.decided.guard.http_refusal(refusal, origin=origin_of(scope))
         headers = [(name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in written.headers]
         await send({"type": "websocket.http.response.start", "status": written.status, "headers": headers})
         await send({"type": "websocket.http.response.body", "body": written.body})
-
-
-def _origin(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"origin":
-            return bytes(value).decode("latin-1")
-    return None
