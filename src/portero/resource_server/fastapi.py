@@ -71,9 +71,8 @@ class _Requires(SecurityBase):
                 await websocket.refuse(outcome, self._guard)
                 raise WebSocketException(outcome.row.close_code, close_reason(outcome))
         else:
-            outcome = admit_known(self._guard, scope, self._requirement)
-            if outcome is None:
-                outcome = await admit_scope(self._guard, scope, self._requirement)
+            known = admit_known(self._guard, scope, self._requirement)
+            outcome = await admit_scope(self._guard, scope, self._requirement) if known is None else known
             if isinstance(outcome, Refusal):
                 raise RefusedRequest(self._guard, outcome, origin=connection.headers.get("origin"))
         scope[PRINCIPAL] = outcome
