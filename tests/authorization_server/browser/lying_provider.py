@@ -6,8 +6,9 @@ import base64
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
 from portero.core.jose.jwk_set import render_jwk_set
@@ -29,6 +30,9 @@ class LyingProvider:
         self.metadata: dict[str, Any] = {}
         self.userinfo: dict[str, Any] = {"name": "Ada Lovelace", "email": "ada@acme.example", "email_verified": True}
         self.status: dict[str, int] = {}
+        self.raw: dict[str, bytes | Callable[[BinaryIO], None]] = {}
+        """Bytes, or what writes them, in place of an answer; the connection ends after them."""
+        self._over = threading.Event()
         self.nonce = ""
         self.asked: list[str] = []
         """The paths that were asked for, in order."""
@@ -40,7 +44,19 @@ class LyingProvider:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
+    def stall(self, _: BinaryIO) -> None:
+        """Say nothing, for as long as the test runs."""
+        self._over.wait(60)
+
+    def drip(self, wire: BinaryIO) -> None:
+        """Answer a byte at a time, and never to the end."""
+        wire.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n")
+        while not self._over.wait(0.1):
+            wire.write(b" ")
+            wire.flush()
+
     def close(self) -> None:
+        self._over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -89,6 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.provider.asked.append(self.path)
+        instead = self.provider.raw.get(self.path)
+        if instead is not None:
+            self.close_connection = True
+            with suppress(OSError):
+                instead(self.wfile) if callable(instead) else self.wfile.write(instead)
+            return
         status = self.provider.status.get(self.path, 200)
         body = json.dumps(self.provider.answer(self.path)).encode()
         self.send_response(status)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from portero.authorization_server.config import Config
+from portero.core.errors import Unavailable
 from portero.core.transitions import LinkedKey, SubjectKey, UsersKey
 from portero.testing.afip import ClaveFiscalServer, Message, Switch
 from portero.testing.afip.authority import new_authority, pem_of
@@ -19,6 +20,7 @@ from tests.authorization_server.browser.harness import ISSUER, Answer, Browser, 
 ANA = "20111111112"
 COMPANY, OTHER = companies(2)
 RETURN = "/sign-in/clave_fiscal/return"
+FORM = "application/x-www-form-urlencoded"
 AFIP = {"origin": "https://auth.afip.example", "sec-fetch-site": "cross-site"}
 
 
@@ -203,12 +205,64 @@ def test_a_form_with_other_fields_is_no_message(server: Server, fields: dict[str
     assert browser.get(come_back(browser, message(server), **fields).location or "/x").status in (404, 422)
 
 
-def test_a_body_of_ten_megabytes_is_not_read(server: Server) -> None:
-    """413, and the attempt goes on."""
+@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", FORM),
+        (b"token=QQ==", FORM),
+        (b"token=QQ==&token=QQ==&sign=QQ==", FORM),
+        (b"token=%FF%FE&sign=%FF", FORM),
+        (b"token=\xff&sign=\x00", FORM),
+        (b"token=%00&sign=%00", FORM),
+        (b"token=" + b"%41" * 9000 + b"&sign=QQ==", FORM),
+        (b"&" * 9000, FORM),
+        (b"sign=QQ==&token=" + b"A" * 60_000, FORM),
+        (b'{"token": "QQ==", "sign": "QQ=="}', "application/json"),
+        (b"<!DOCTYPE a [<!ENTITY b 'c'>]><sso>&b;</sso>", "application/xml"),
+        (
+            b'--x\r\ncontent-disposition: form-data; name="token"\r\n\r\nQQ==\r\n--x--',
+            "multipart/form-data; boundary=x",
+        ),
+        (b"token=QQ==&sign=QQ==", f"{FORM}; charset=utf-16"),
+    ],
+)
+def test_a_body_of_another_kind_is_no_message(server: Server, body: bytes, content_type: str, language: str) -> None:
+    """Whatever comes, the person gets a page and the attempt goes on: AFIP's own message may still arrive."""
+    browser = server.browser(**{"accept-language": language})
+    leave(browser)
+    answer = browser.follow(browser.post(RETURN, body, content_type=content_type, **AFIP))
+
+    assert 400 <= answer.status < 500
+    assert f'<html lang="{language}"' in answer.text
+    assert len(server.read(UsersKey())) == 2
+    assert "20-11111111-2" in browser.get(come_back(browser, message(server)).location).text
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_of_ten_megabytes_ends_nothing(server: Server, announced: bool) -> None:
+    """It is not read to its end, whether its length is said or not; a good message is still welcome."""
     browser = server.browser()
     leave(browser)
+    headers = {"content_length": "10000006"} if announced else {}
+    assert browser.post(RETURN, b"token=" + b"A" * 10_000_000, **headers, **AFIP).status == 413
 
-    assert browser.post(RETURN, b"token=" + b"A" * 10_000_000, **AFIP).status == 413
+    assert "20-11111111-2" in browser.get(come_back(browser, message(server)).location).text
+
+
+def test_our_store_away_is_not_afips_fault(server: Server) -> None:
+    """503, and the message is not used up: sent again, it counts."""
+    browser = server.browser()
+    leave(browser)
+    once, kept = message(server), server.store.transition
+
+    async def away(*_: object, **__: object) -> None:
+        raise Unavailable("the database")
+
+    server.store.transition = away  # type: ignore[method-assign, assignment] # the world fails, not what we own
+    assert come_back(browser, once).status == 503
+    server.store.transition = kept  # type: ignore[method-assign]
+    assert "20-11111111-2" in browser.get(come_back(browser, once).location).text
 
 
 def test_a_session_is_no_older_than_afips_word(server: Server) -> None:

@@ -46,7 +46,7 @@ def test_everything_announced_is_https_where_the_issuer_is() -> None:
     )
     urls = [value for name, value in metadata.items() if name.endswith(("_endpoint", "_uri"))]
 
-    assert len(urls) == 9
+    assert len(urls) == 10
     assert all(url.startswith("https://as.example/") for url in urls)
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from portero.authorization_server.sign_in.method import Method
 
+_LEFT_OUTSIDE = frozenset({"sign_in_elsewhere", "form_not_from_here"})
+"""Refusals after which a person has nothing to go on with: their page leads to their account."""
 Handler = Callable[["Site", Visit], Awaitable[Response]]
 
 
@@ -176,6 +178,7 @@ class Site:
             body=texts(f"error.{kind}.body"),
             technical=technical,
             reference=reference,
+            to_account=kind in _LEFT_OUTSIDE,
         )
 
     def _reference(self, request: Request) -> str:

@@ -140,6 +140,7 @@ EN: Final[Mapping[str, str]] = {
     "form_post.body": "You are signed in. If nothing happens, press the button.",
     "form_post.submit": "Continue",
     "error.reference": "Reference: {reference}",
+    "error.to_account": "Sign in to your account here",
     "error.technical": "For whoever looks after the application",
     "error.request.title": "This did not work",
     "error.request.body": "The application that sent you here made a request that we cannot answer. Go back to it and "
@@ -313,6 +314,7 @@ ES: Final[Mapping[str, str]] = {
     "form_post.body": "Ya iniciaste sesión. Si no pasa nada, apretá el botón.",
     "form_post.submit": "Seguir",
     "error.reference": "Referencia: {reference}",
+    "error.to_account": "Entrar a tu cuenta de acá",
     "error.technical": "Para quien mantiene la aplicación",
     "error.request.title": "Esto no funcionó",
     "error.request.body": "La aplicación que te mandó acá hizo un pedido que no podemos responder. Volvé a ella y "

@@ -16,12 +16,12 @@ from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
 from portero.authorization_server.sign_in.browser_session import fresh
 from portero.authorization_server.sign_in.finish import code_record
-from portero.authorization_server.sign_in.linking import linked_person
-from portero.authorization_server.sign_in.method import Again, Ask, Attempt, Away, Person, Proven
+from portero.authorization_server.sign_in.linking import person_meant
+from portero.authorization_server.sign_in.method import Again, Ask, Attempt, Away, Proven
 from portero.authorization_server.sign_in.opening import signed_in
 from portero.core.events import Event
 from portero.core.jose import base64url
-from portero.core.oauth.authorization import AuthorizationRequest, Prompt, refused, require_essential_acr
+from portero.core.oauth.authorization import AuthorizationRequest, Prompt, require_essential_acr
 from portero.core.oauth.authorization_challenge import (
     StoredChallenge,
     challenge_to_record,
@@ -97,9 +97,7 @@ async def open_with_code(
         RequestError: `login_required`: the application waits for somebody else; `invalid_session`: used meanwhile.
         Unavailable: nothing was opened.
     """
-    user = await linked_person(site, proven.who) if isinstance(proven.who, Person) else proven.who
-    if request.expected_subject not in (None, user.subject):
-        raise refused(request, "login_required", "another person signed in")
+    user = await person_meant(site, proven.who, request=request)
     require_essential_acr(request, acr=proven.acr)
     context = site.context
     now = context.now()

@@ -6,12 +6,11 @@ from portero.authorization_server.pages.site import Site
 from portero.authorization_server.pages.visit import Visit
 from portero.authorization_server.sign_in import browser_session
 from portero.authorization_server.sign_in.browser_session import Present
-from portero.authorization_server.sign_in.linking import linked_person
-from portero.authorization_server.sign_in.method import Person, Proven
+from portero.authorization_server.sign_in.linking import person_meant
+from portero.authorization_server.sign_in.method import Proven
 from portero.authorization_server.sign_in.transactions import PendingAuthorization, Transaction
 from portero.core.errors import RequestError
 from portero.core.events import Event, EventName
-from portero.core.oauth.authorization import refused
 from portero.core.sessions.records import BrowserSession
 from portero.core.transitions import Audit, Client, Decision, LoginKey, LoginTransaction, Put
 from portero.core.types import NumericDate
@@ -28,10 +27,9 @@ async def open_session(
             was vouched for, or that account is disabled.
         Unavailable: nothing was opened.
     """
-    who, pending = proven.who, transaction.pending
-    user = await linked_person(site, who) if isinstance(who, Person) else who
-    if isinstance(pending, PendingAuthorization) and pending.request.expected_subject not in (None, user.subject):
-        raise refused(pending.request, "login_required", "another person signed in")
+    pending = transaction.pending
+    request = pending.request if isinstance(pending, PendingAuthorization) else None
+    user = await person_meant(site, proven.who, request=request)
     before = await browser_session.find(site, visit)
     secret, session = browser_session.fresh(site, visit, user=user, proven=proven)
     now = site.context.now()

@@ -150,9 +150,22 @@ async def _taken(
         case Proven() if isinstance(transaction.pending, PendingLink):
             response = await keep_found(site, visit, outcome, transaction=transaction, pending=transaction.pending)
         case Proven():
-            present = await open_session(
-                site, visit, outcome, method=method.name, transaction=transaction, client=client
-            )
+            try:
+                present = await open_session(
+                    site, visit, outcome, method=method.name, transaction=transaction, client=client
+                )
+            except RequestError as refusal:
+                if refusal.error != "no_account":
+                    raise
+                # Known elsewhere and not here: the other doors are still open.
+                problem = site.texts(language)("error.no_account.body")
+                return _doors(
+                    site,
+                    visit,
+                    transaction=transaction,
+                    client=client,
+                    failed=(method, Again(((problem, None),), refusal.status)),
+                )
             response = await _go_on(site, visit, transaction=transaction, client=client, present=present)
             lifetime = site.context.config.browser_session_lifetime
             response.headers.append("set-cookie", site.cookies.set_session(present.secret, lifetime=lifetime))

@@ -33,11 +33,12 @@ from portero.core.errors import RequestError, Unavailable
 from portero.core.events import Event, EventName
 from portero.core.jose import base64url
 from portero.core.types import NumericDate
-from portero.core.vouched import MAX_CLAIMS, Vouched
+from portero.core.vouched import MAX_CLAIMS, Vouched, vouched_to_json
 
 NAME = "openid"
 MAX_HINT = 4096
 """Characters of an ID token that is kept for a sign-out there."""
+MAX_AMR = 8
 LEEWAY = 60
 """Seconds by which a provider's clock may be behind ours where somebody has to sign in anew."""
 
@@ -84,7 +85,7 @@ class OpenIdMethod:
         if provider is None or not provider.sign_out or vouched.id_token_hint is None:
             return None
         try:
-            endpoint: str | None = (await drive(discover_provider(provider.issuer))).end_session_endpoint
+            endpoint: str | None = (await drive(provider, discover_provider(provider.issuer))).end_session_endpoint
         except Unavailable as failure:
             log("a provider cannot be reached", {"provider": provider.name, "what": failure.what})
             return None
@@ -125,6 +126,7 @@ async def _start(provider: Provider, site: Site, visit: Visit, attempt: Attempt,
     challenge = base64url.encode(hashlib.sha256(departure.code_verifier.encode()).digest())
     try:
         location = await drive(
+            provider,
             departing(
                 provider,
                 departure,
@@ -132,7 +134,7 @@ async def _start(provider: Provider, site: Site, visit: Visit, attempt: Attempt,
                 code_challenge=challenge,
                 fresh=attempt.fresh,
                 acr_values=_in_their_words(provider, attempt.acr_values),
-            )
+            ),
         )
     except Unavailable as failure:
         return _unavailable(provider, failure, texts)
@@ -161,6 +163,7 @@ async def _finish(provider: Provider, site: Site, visit: Visit, attempt: Attempt
         if code is None:
             raise RequestError("access_denied", "the provider refused", detail=(visit.query.get("error") or "")[:60])
         vouching = await drive(
+            provider,
             redeeming(
                 provider,
                 Departure(**kept),
@@ -168,7 +171,7 @@ async def _finish(provider: Provider, site: Site, visit: Visit, attempt: Attempt
                 iss=visit.query.get("iss"),
                 redirect_uri=_redirect_uri(site, provider),
                 now=site.context.clock.now(),
-            )
+            ),
         )
         if attempt.fresh and (vouching.id_token.auth_time or 0) < left - LEEWAY:
             return _failed(provider, site, texts, "sign_in.openid.stale", detail="auth_time is missing or from before")
@@ -190,28 +193,38 @@ def _proven(provider: Provider, vouching: Vouching, *, now: NumericDate) -> Prov
     token, said = vouching.id_token, vouching.claims
     claims = {ours: said[theirs] for ours, theirs in provider.claims.items() if _is_plain(said.get(theirs))}
     level = said.get(provider.acr_claim)
-    email = said.get("email") if said.get("email_verified") is True else None
-    label = email or said.get("preferred_username") or said.get("name") or token.subject
+    email = _read(said.get("email"), 200) if said.get("email_verified") is True else ""
+    label = email or _read(said.get("preferred_username"), 60) or _read(said.get("name"), 60) or token.subject
+    vouched = Vouched(
+        provider=provider.issuer,
+        external=token.subject,
+        claims=claims,
+        session=token.sid,
+        id_token_hint=vouching.raw_id_token if len(vouching.raw_id_token) <= MAX_HINT else None,
+    )
+    try:
+        vouched_to_json(vouched)
+    except ValueError as error:
+        raise RequestError("invalid_request", "the provider says too much", detail=str(error)) from None
     return Proven(
         Person(
-            Vouched(
-                provider=provider.issuer,
-                external=token.subject,
-                claims=claims,
-                session=token.sid,
-                id_token_hint=vouching.raw_id_token if len(vouching.raw_id_token) <= MAX_HINT else None,
-            ),
-            label=str(label)[:60],
-            name=str(said.get("name") or "")[:120],
+            vouched,
+            label=label[:60],
+            name=_read(said.get("name"), 120),
             # For the person's page. No account is ever found by it.
-            email=email[:200] if isinstance(email, str) else "",
+            email=email,
             create=provider.just_in_time,
         ),
         auth_time=NumericDate(min(token.iat if token.auth_time is None else token.auth_time, now)),
         # Theirs, under a name of ours: no provider's word is the word of another, or of our own password.
-        acr=provider.acr_prefix + (str(level)[:60] if _is_plain(level) else "unspecified"),
-        amr=token.amr or ("fed",),
+        acr=provider.acr_prefix + (_read(str(level) if _is_plain(level) else None, 60) or "unspecified"),
+        amr=tuple(each for each in (_read(amr, 60) for amr in token.amr[:MAX_AMR]) if each) or ("fed",),
     )
+
+
+def _read(value: object, limit: int) -> str:
+    """What people and databases can take of a text: printable characters; empty where it is none."""
+    return "".join(filter(str.isprintable, value))[:limit] if isinstance(value, str) else ""
 
 
 def _is_plain(value: object) -> bool:

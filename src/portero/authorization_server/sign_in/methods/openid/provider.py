@@ -5,11 +5,12 @@ Everything is asked for when it is needed: sign-ins are rare, and a provider's n
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote_plus, urlencode
 
 import orjson
@@ -17,12 +18,16 @@ import orjson
 from portero.adapters.fetch.discovery import ProviderMetadata, discover_provider
 from portero.adapters.fetch.http import AsyncFetcher
 from portero.adapters.fetch.issuer_keys import key_set_at
-from portero.adapters.fetch.requests import Conversation, FetchRequest
+from portero.adapters.fetch.requests import Conversation, FetchRequest, Limits
 from portero.core.errors import ConfigurationError, RequestError, Unavailable
 from portero.core.jose.jwk_set import JWKSet
 from portero.core.tokens.id_token import VerifiedIdToken, verify_id_token
 from portero.core.types import Issuer, Secret
 
+T = TypeVar("T")
+
+MAX_NAME = 255
+"""Characters of `sub` (OpenID Connect Core §2: ASCII), and of `sid`."""
 AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 
 
@@ -48,6 +53,8 @@ class Provider:
     just_in_time: bool
     sign_out: bool
     """Who signs out here is sent to sign out there too."""
+    timeout: float
+    """Seconds that one step of a person's way waits for all of its answers together."""
 
     def client_secret(self) -> Secret[str] | None:
         """The secret, read now.
@@ -83,11 +90,18 @@ class Vouching:
     """The ID token's and userinfo's; the ID token's win."""
 
 
-async def drive(conversation: Conversation[Any]) -> Any:
-    """Carry a conversation out, over connections of its own."""
-    fetcher = AsyncFetcher()
+async def drive(provider: Provider, conversation: Conversation[T]) -> T:
+    """Carry a conversation with a provider out, over connections of its own.
+
+    Raises:
+        Unavailable: no whole answer in time, or as the conversation says.
+    """
+    fetcher = AsyncFetcher(limits=Limits(timeout=provider.timeout))
     try:
-        return await fetcher.drive(conversation)
+        async with asyncio.timeout(provider.timeout):
+            return await fetcher.drive(conversation)
+    except TimeoutError:
+        raise Unavailable(f"{provider.issuer} does not answer within {provider.timeout:g} s") from None
     finally:
         await fetcher.aclose()
 
@@ -151,7 +165,11 @@ def redeeming(
     if answer.status != 200:
         if answer.status >= 500:
             raise Unavailable(f"the token endpoint of {provider.issuer} answers {answer.status}")
-        raise RequestError("invalid_request", "the provider refused the code", detail=str(members.get("error"))[:60])
+        error = str(members.get("error"))[:60]
+        if error in ("invalid_client", "unauthorized_client"):
+            # Our registration there is wrong: nothing that the person could do differently.
+            raise Unavailable(f"the token endpoint of {provider.issuer} does not accept us: {error}")
+        raise RequestError("invalid_request", "the provider refused the code", detail=error)
     raw, access_token = members.get("id_token"), members.get("access_token")
     if not isinstance(raw, str):
         raise RequestError("invalid_request", "the provider sent no ID token")
@@ -166,11 +184,19 @@ def redeeming(
         algorithms=provider.algorithms,
         access_token=access_token if isinstance(access_token, str) else None,
     )
+    _check_names(id_token)
     claims: dict[str, Any] = {}
     wanted = {*provider.claims.values(), provider.acr_claim, "name", "email"}
     if metadata.userinfo_endpoint and isinstance(access_token, str) and not wanted <= set(id_token.claims):
         claims = yield from _userinfo(metadata, access_token, subject=id_token.subject)
     return Vouching(id_token, raw, {**claims, **id_token.claims})
+
+
+def _check_names(id_token: VerifiedIdToken) -> None:
+    if len(id_token.subject) > MAX_NAME or not (id_token.subject.isascii() and id_token.subject.isprintable()):
+        raise RequestError("invalid_request", "sub is not of 1 to 255 printable ASCII characters")
+    if id_token.sid is not None and len(id_token.sid) > MAX_NAME:
+        raise RequestError("invalid_request", "sid is longer than 255 characters")
 
 
 def keys_of(provider: Provider) -> Conversation[JWKSet]:

@@ -11,6 +11,8 @@ from portero.authorization_server.config import unknown_key
 from portero.authorization_server.sign_in.methods.openid.method import OpenIdMethod
 from portero.authorization_server.sign_in.methods.openid.presets import PRESETS
 from portero.authorization_server.sign_in.methods.openid.provider import AUTH_METHODS, Provider
+from portero.core.durations import EXPECTED as A_DURATION
+from portero.core.durations import parse_duration
 from portero.core.errors import ConfigurationError, Unavailable
 from portero.core.jose.algorithms import ALGORITHMS
 from portero.core.types import Issuer
@@ -22,7 +24,7 @@ _TEXTS = ("issuer", "label", "client_id", "acr_claim", "acr_prefix")
 _LISTS = ("scopes", "algorithms", "acr_values")
 _KEYS = {
     *(*_TEXTS, *_LISTS),
-    *("preset", "client_secret_env", "token_endpoint_auth_method", "claims", "just_in_time", "sign_out"),
+    *("preset", "client_secret_env", "token_endpoint_auth_method", "claims", "just_in_time", "sign_out", "timeout"),
 }
 _DEFAULTS: Mapping[str, Any] = {
     "scopes": ["openid", "profile", "email"],
@@ -33,6 +35,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "acr_values": [],
     "just_in_time": True,
     "sign_out": False,
+    "timeout": "10s",
 }
 
 
@@ -99,6 +102,7 @@ def _provider(name: str, table: object) -> Provider:
         acr_values=tuple(said["acr_values"]),
         just_in_time=said["just_in_time"],
         sign_out=said["sign_out"],
+        timeout=_timeout(where, said["timeout"]),
     )
 
 
@@ -109,6 +113,16 @@ def _issuer(where: str, issuer: str) -> str:
         raise ConfigurationError(
             f"{where}.issuer", issuer, f"the provider's issuer, an https:// URL ({error})"
         ) from None
+
+
+def _timeout(where: str, text: object) -> float:
+    try:
+        seconds = parse_duration(text if isinstance(text, str) else "").total_seconds()
+    except ValueError:
+        seconds = 0
+    if not 1 <= seconds <= 60:
+        raise ConfigurationError(f"{where}.timeout", text, f"1s to 60s; {A_DURATION}")
+    return seconds
 
 
 def _variable(where: str, variable: object) -> str | None:

@@ -29,7 +29,7 @@ def route(site: Site, provider: Provider) -> Route:
     """The URL to register at the provider as `backchannel_logout_uri`."""
 
     # Kept, unlike for sign-ins: whoever calls here has not shown yet that they are the provider.
-    keys = IssuerKeys(provider.issuer, obtain=lambda: drive(keys_of(provider)), clock=site.context.clock)
+    keys = IssuerKeys(provider.issuer, obtain=lambda: drive(provider, keys_of(provider)), clock=site.context.clock)
 
     async def receive(request: Request) -> Response:
         try:
