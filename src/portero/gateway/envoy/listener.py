@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from portero.core.policy.manifest_gateway import Rate
 from portero.gateway.envoy import revoked, rules
 from portero.gateway.envoy.access_log import access_loggers
 from portero.gateway.envoy.clusters import AUTHORIZE_CLUSTER, system_authorities
+from portero.gateway.envoy.matching import RBAC, WITH_MATCHER
+from portero.gateway.envoy.ordinary import ordinary_filter
 from portero.gateway.envoy.replies import REASON_HEADER, mappers
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
@@ -19,6 +22,7 @@ from portero.gateway.envoy.resources import (
     CORS,
     JWT,
     NORMALIZE,
+    ORDINARY,
     RULES,
     SUBJECT_HEADER,
     SUBJECT_RATE,
@@ -170,13 +174,15 @@ def _filters(manifest: Manifest, gateway: Gateway, delivered: Path, authorize_se
     script = files("portero.gateway.envoy").joinpath("normalize.lua").read_text(encoding="utf-8")
     filters += [
         _filter(NORMALIZE, lua, {"source_codes": {NORMALIZE: {"inline_string": script}}}),
-        _delivered(JWT, jwt, "keys.json", delivered),
+        _delivered(JWT, (jwt,), "keys.json", delivered),
     ]
     for place in range(len(manifest.issuers)):
         for generation in revoked.GENERATIONS:
             name = revoked.filter_name(place, generation)
-            filters.append(_delivered(name, "envoy.extensions.filters.http.rbac.v3.RBAC", f"{name}.json", delivered))
+            filters.append(_delivered(name, (WITH_MATCHER, RBAC), f"{name}.json", delivered))
+    # Where there is no route at all, both are there, and the first denies.
     filters.append({"name": RULES, "typed_config": rules.deny_all()})
+    filters.append({"name": ORDINARY, "typed_config": ordinary_filter(manifest)})
     names = sorted({service.cookie.header for service in manifest.services.values() if service.cookie})
     unknown = {
         "filter": JWT,
@@ -214,12 +220,12 @@ def _filter(name: str, kind: str, members: Json | None = None) -> Json:
     return {"name": name, "typed_config": typed(kind, members)}
 
 
-def _delivered(name: str, kind: str, file: str, delivered: Path) -> Json:
+def _delivered(name: str, kinds: Sequence[str], file: str, delivered: Path) -> Json:
     return {
         "name": name,
         "config_discovery": {
             "config_source": file_source(str(delivered), file),
-            "type_urls": [f"type.googleapis.com/{kind}"],
+            "type_urls": [f"type.googleapis.com/{kind}" for kind in kinds],
         },
     }
 

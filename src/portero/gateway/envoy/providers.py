@@ -8,6 +8,7 @@ the Guard, which may have to fetch keys first (`unknown_key` in `listener`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from functools import cache
 from typing import Final
 
@@ -26,6 +27,10 @@ CACHE_TOKENS: Final = 2000
 LEAST_LEEWAY: Final = 2
 """Seconds. `jwt_authn` counts whole seconds and reads 0 as 60: with less leeway the Guard decides."""
 BOUND_HEADERS: Final = ("x-portero-bound-jkt", "x-portero-bound-x5t")
+CONFIRMED_HEADER: Final = "x-portero-confirmed"
+"""Any `cnf`: an object is written in base64, and nobody reads it."""
+FAILED_STATUS: Final = "failed"
+"""Where the metadata say why a token was not verified."""
 
 Keys = Mapping[str, Sequence[PublicKey]]
 """Issuer's name in the manifest → its usable keys."""
@@ -36,9 +41,20 @@ def place_of(manifest: Manifest, issuer: str) -> int:
     return list(manifest.issuers).index(issuer)
 
 
-def requirement_name(service: str, *, claims: bool) -> str:
+class Way(StrEnum):
+    """What the filters after `jwt_authn` are to know of a token: each more is dearer."""
+
+    ORDINARY = "ordinary"
+    """A few claims."""
+    HEADER = "header"
+    """Its header, too."""
+    CLAIMS = "claims"
+    """All of its claims, too."""
+
+
+def requirement_name(service: str, way: Way) -> str:
     """What a route asks of `jwt_authn`."""
-    return f"{service}:claims" if claims else service
+    return f"{service}:{way.value}"
 
 
 def jwt_filter(manifest: Manifest, keys: Keys) -> Json:
@@ -46,14 +62,14 @@ def jwt_filter(manifest: Manifest, keys: Keys) -> Json:
     providers: dict[str, Json] = {}
     requirements: dict[str, Json] = {}
     for service in manifest.services.values():
-        for claims in (False, True):
+        for way in Way:
             names = []
             for issuer in service.issuers:
-                name = f"{service.name}:{issuer}" + (":claims" if claims else "")
-                providers[name] = _provider(manifest, service, issuer, keys.get(issuer, ()), claims=claims)
+                name = f"{service.name}:{issuer}:{way.value}"
+                providers[name] = _provider(manifest, service, issuer, keys.get(issuer, ()), way)
                 names.append({"provider_name": name})
             # Failed or missing goes on: `rules` refuses it, by its reason.
-            requirements[requirement_name(service.name, claims=claims)] = {
+            requirements[requirement_name(service.name, way)] = {
                 "requires_any": {"requirements": [*names, {"allow_missing_or_failed": {}}]}
             }
     return typed(
@@ -62,7 +78,7 @@ def jwt_filter(manifest: Manifest, keys: Keys) -> Json:
     )
 
 
-def _provider(manifest: Manifest, service: Service, name: str, keys: Sequence[PublicKey], *, claims: bool) -> Json:
+def _provider(manifest: Manifest, service: Service, name: str, keys: Sequence[PublicKey], way: Way) -> Json:
     issuer = manifest.issuers[name]
     place = place_of(manifest, name)
     provider: Json = {
@@ -77,13 +93,17 @@ def _provider(manifest: Manifest, service: Service, name: str, keys: Sequence[Pu
         "from_headers": [
             {"name": "authorization", "value_prefix": f"{one} "} for one in ("Bearer", "bearer", "BEARER")
         ],
-        "header_in_metadata": f"header-{place}",
-        "failed_status_in_metadata": "failed",
+        "failed_status_in_metadata": FAILED_STATUS,
         "jwt_cache_config": {"jwt_cache_size": CACHE_TOKENS, "jwt_max_token_size": MAX_TOKEN_LENGTH},
-        "claim_to_headers": [{"header_name": header, "claim_name": claim} for header, claim in _headers(issuer, place)],
     }
-    if claims:
+    headers = _headers(issuer, place)
+    if way is Way.ORDINARY:
+        headers = [*(one for one in headers if one[0] not in BOUND_HEADERS), (CONFIRMED_HEADER, "cnf")]
+    else:
+        provider["header_in_metadata"] = f"header-{place}"
+    if way is Way.CLAIMS:
         provider["payload_in_metadata"] = f"claims-{place}"
+    provider["claim_to_headers"] = [{"header_name": header, "claim_name": claim} for header, claim in headers]
     return provider
 
 
@@ -102,7 +122,7 @@ def _headers(issuer: ManifestIssuer, place: int) -> list[tuple[str, str]]:
 def headers_set(manifest: Manifest) -> list[str]:
     """Every header that is set on the way, and taken off before the request leaves."""
     names = {header for place, one in enumerate(manifest.issuers.values()) for header, _ in _headers(one, place)}
-    return sorted(names)
+    return sorted({*names, CONFIRMED_HEADER})
 
 
 def _written(issuer: ManifestIssuer, keys: Sequence[PublicKey]) -> list[dict[str, str]]:

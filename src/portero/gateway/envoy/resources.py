@@ -10,6 +10,7 @@ Json = dict[str, Any]
 JWT: Final = "envoy.filters.http.jwt_authn"
 """Also the namespace of its dynamic metadata; filters are called so in per-route configuration."""
 RULES: Final = "portero.rules"
+ORDINARY: Final = "portero.ordinary"
 AUTHORIZE: Final = "portero.authorize"
 UNKNOWN_KEY: Final = "portero.unknown_key"
 NORMALIZE: Final = "portero.normalize"

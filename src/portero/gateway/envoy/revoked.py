@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from portero.core.revocation.entry import RevokedKind
-from portero.gateway.envoy.resources import Json, typed
+from portero.gateway.envoy.matching import named_in, passes_unless_named, runs_unless
+from portero.gateway.envoy.resources import Json
 
 KINDS: Final = (RevokedKind.SESSION, RevokedKind.TOKEN, RevokedKind.CLIENT)
 """What a header names. A revoked key leaves the key set instead."""
@@ -34,50 +35,17 @@ def filter_name(issuer: int, generation: str) -> str:
 
 
 def revoked_filter(revoked: Mapping[RevokedKind, Iterable[str]], issuer: int) -> Json:
-    """The RBAC filter that refuses what was taken back."""
-    allow = _action("not revoked", "ALLOW")
-    matcher: Json | None = None
-    for kind in reversed(KINDS):
-        names = sorted(revoked.get(kind, ()))
-        if not names:
-            continue
-        denied = {"action": _action(DENIED_BECAUSE, "DENY")["action"]}
-        matcher = {
-            "matcher_tree": {
-                "input": {
-                    "name": "header",
-                    "typed_config": typed(
-                        "envoy.type.matcher.v3.HttpRequestHeaderMatchInput", {"header_name": header_of(kind, issuer)}
-                    ),
-                },
-                "exact_match_map": {"map": dict.fromkeys(names, denied)},
-            },
-            "on_no_match": allow if matcher is None else {"matcher": matcher},
-        }
-    return typed(
-        "envoy.extensions.filters.http.rbac.v3.RBAC",
-        {"matcher": {"on_no_match": allow} if matcher is None else matcher},
-    )
+    """The filter that refuses what was taken back."""
+    lists = [(header_of(kind, issuer), sorted(revoked.get(kind, ()))) for kind in reversed(KINDS)]
+    everyone = {"permissions": [{"any": True}], "principals": [{"any": True}]}
+    refusal = {"rules": {"action": "DENY", "policies": {DENIED_BECAUSE: everyone}}}
+    return runs_unless(passes_unless_named(lists), refusal)
 
 
 def names_in(config: Mapping[str, Any]) -> dict[RevokedKind, set[str]]:
     """What a filter of `revoked_filter` refuses."""
     found: dict[RevokedKind, set[str]] = {kind: set() for kind in KINDS}
-    matcher: Mapping[str, Any] | None = config.get("matcher")
-    while matcher is not None:
-        tree = matcher.get("matcher_tree")
-        if tree is not None:
-            header = tree["input"]["typed_config"]["header_name"]
-            (kind,) = [one for one in KINDS if header.endswith(f"-{_spelled(one)}")]
-            found[kind] |= set(tree["exact_match_map"]["map"])
-        matcher = matcher["on_no_match"].get("matcher")
+    for header, names in named_in(config):
+        (kind,) = [one for one in KINDS if header.endswith(f"-{_spelled(one)}")]
+        found[kind] |= names
     return found
-
-
-def _action(name: str, action: str) -> Json:
-    return {
-        "action": {
-            "name": "action",
-            "typed_config": typed("envoy.config.rbac.v3.Action", {"name": name, "action": action}),
-        }
-    }

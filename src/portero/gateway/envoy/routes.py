@@ -7,6 +7,7 @@ that Envoy never decides about a path that another program could read differentl
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +24,15 @@ from portero.core.policy.routes import ANY_METHOD, NOT_NAMED, Template
 from portero.gateway.envoy import rules
 from portero.gateway.envoy.clusters import cluster_name
 from portero.gateway.envoy.crossing import authorize, cors, escaped, open_to_all, preflights
-from portero.gateway.envoy.providers import headers_set, requirement_name
+from portero.gateway.envoy.ordinary import is_ordinary, lets_pass, path_pattern, token_pattern
+from portero.gateway.envoy.providers import Way, headers_set, requirement_name
 from portero.gateway.envoy.replies import direct_headers, direct_response, metadata_of, route_metadata
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
     BUFFER,
     JWT,
     NORMALIZE,
+    ORDINARY,
     RULES,
     UNKNOWN_KEY,
     Json,
@@ -114,7 +117,11 @@ def _tree(manifest: Manifest, gateway: Gateway, assertion_keys: bytes) -> Json:
         fitting.sort(key=lambda one: one.template.rank, reverse=True)
         here = [(prefix, service) for prefix, service in fallbacks if _reaches(prefix, beginning)]
         nearest = next((service for _, service in here if service is not None), None)
-        listed: list[Json] = [*own.get(beginning, ()), *_doubtful(nearest)]
+        listed: list[Json] = list(own.get(beginning, ()))
+        # What ranks behind a route that is not ordinary could be decided by that one.
+        leading = itertools.takewhile(lambda one: is_ordinary(manifest, one.service, one.route), fitting)
+        listed += [_ordinary(manifest, gateway, one) for one in leading]
+        listed += _doubtful(nearest)
         for prefix, decider in here:
             if decider is not None:
                 listed += preflights(decider, _under(prefix))
@@ -192,13 +199,14 @@ def _served(manifest: Manifest, gateway: Gateway, service: Service, route: Route
         JWT: typed("envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig", {"disabled": True}),
         RULES: rules.nothing_required(),
         NORMALIZE: left_out(),
+        ORDINARY: left_out(),
         # Where Envoy decides, the Guard is asked only for a path that was written anew.
         AUTHORIZE: authorize(enabled=by_guard) if by_guard or requirement is None else left_out(),
         UNKNOWN_KEY: left_out(),
     }
     if requirement is not None and not by_guard:
-        name = requirement_name(service.name, claims=rules.needs_claims(manifest, requirement))
-        per_filter[JWT] = typed("envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig", {"requirement_name": name})
+        way = Way.CLAIMS if rules.needs_claims(manifest, requirement) else Way.HEADER
+        per_filter[JWT] = _verified(service, way)
         per_filter[RULES] = rules.route_rules(manifest, service, requirement)
         # By itself it acts on nothing but a key that is not known.
         del per_filter[UNKNOWN_KEY]
@@ -226,6 +234,31 @@ def _served(manifest: Manifest, gateway: Gateway, service: Service, route: Route
         # The service sees no token and no proof of the caller's; an assertion takes the token's place.
         written["request_headers_to_remove"] = ["dpop"] if requirement is not None else ["authorization", "dpop"]
     return written
+
+
+def _ordinary(manifest: Manifest, gateway: Gateway, one: _Candidate) -> Json:
+    """A route for ordinary requests, before every doubt; what it does not match, the route of `_served` does."""
+    match = {
+        "safe_regex": {"regex": path_pattern(one.template)},
+        "headers": [
+            *_methods(one.template.method),
+            header("authorization", regex(token_pattern(manifest, one.service))),
+            # The filters of a path that was written anew are chosen, and are those of the other way.
+            {**has_header(NORMAL_MARK), "invert_match": True},
+        ],
+    }
+    written = _served(manifest, gateway, one.service, one.route, match)
+    written["typed_per_filter_config"] |= {
+        JWT: _verified(one.service, Way.ORDINARY),
+        ORDINARY: lets_pass(manifest, one.service, one.route),
+        RULES: left_out(),
+    }
+    return written
+
+
+def _verified(service: Service, way: Way) -> Json:
+    name = requirement_name(service.name, way)
+    return typed("envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig", {"requirement_name": name})
 
 
 def _action(gateway: Gateway, service: Service, route: Route | None) -> Json:

@@ -13,7 +13,7 @@ from portero.core.policy.manifest import Layout, Manifest, ManifestIssuer, Route
 from portero.core.policy.requirement import Carrier, ClaimValue, Requirement, WhenStale
 from portero.core.revocation.entry import RevokedKind
 from portero.core.tokens.access_token import TYP
-from portero.gateway.envoy.providers import BOUND_HEADERS, LEAST_LEEWAY, place_of
+from portero.gateway.envoy.providers import BOUND_HEADERS, FAILED_STATUS, LEAST_LEEWAY, place_of
 from portero.gateway.envoy.resources import (
     SCOPE_HEADER,
     SUBJECT_HEADER,
@@ -111,16 +111,13 @@ def needs_claims(manifest: Manifest, requirement: Requirement) -> bool:
 def route_rules(manifest: Manifest, service: Service, requirement: Requirement) -> Json:
     """The per-route configuration of the RBAC filter."""
     verified = [place_of(manifest, name) for name in service.issuers]
-    policies: dict[str, Json] = {TWO_TOKENS: _two_tokens(), NO_TOKEN: _no_token(verified)}
-    failed = ["failed", "message"]
-    for name, message in ((EXPIRED, JWT_EXPIRED), (AUDIENCE, JWT_AUDIENCE), (ISSUER, JWT_ISSUER)):
-        if len(service.issuers) == 1:
-            policies[name] = metadata_id(failed, _text(message))
+    policies: dict[str, Json] = {TWO_TOKENS: two_tokens(), NO_TOKEN: _no_token(verified)}
+    if len(service.issuers) == 1:
+        policies |= failures()
     unverified = [not_id(metadata_id([f"header-{place}"], {"present_match": True})) for place in verified]
-    unknown_key = metadata_id(failed, _text(JWT_UNKNOWN_KEY))
-    policies[FAILED] = all_ids([*unverified, not_id(unknown_key)])
+    policies[FAILED] = all_ids([*unverified, not_id(unknown_key())])
     # From here on a token of one issuer was verified, or its key is not known and the Guard decides (`unknown_key`).
-    known = not_id(all_ids([*unverified, unknown_key]))
+    known = not_id(all_ids([*unverified, unknown_key()]))
     policies[TYPE] = all_ids([known, *[not_id(_typ(manifest, name)) for name in service.issuers]])
     policies[CLAIMS] = all_ids([known, *[not_id(_has_claims(place)) for place in verified]])
     policies[BOUND] = any_id([{"header": has_header(name)} for name in BOUND_HEADERS])
@@ -139,11 +136,13 @@ def route_rules(manifest: Manifest, service: Service, requirement: Requirement) 
     for name, ids in required.items():
         if ids:
             policies[name] = all_ids([known, not_id(all_ids(ids))])
+    return typed("envoy.extensions.filters.http.rbac.v3.RBACPerRoute", {"rbac": denied(policies)})
+
+
+def denied(policies: Mapping[str, Json]) -> Json:
+    """RBAC that denies whom one of the policies names."""
     written = {name: {"permissions": [{"any": True}], "principals": [one]} for name, one in policies.items()}
-    return typed(
-        "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
-        {"rbac": {"rules": {"action": "DENY", "policies": written}}},
-    )
+    return {"rules": {"action": "DENY", "policies": written}}
 
 
 def nothing_required() -> Json:
@@ -160,7 +159,19 @@ def _text(value: str) -> Json:
     return {"string_match": {"exact": value}}
 
 
-def _two_tokens() -> Json:
+def failures() -> dict[str, Json]:
+    """Why a token was not verified, by the one issuer a service trusts."""
+    reasons = ((EXPIRED, JWT_EXPIRED), (AUDIENCE, JWT_AUDIENCE), (ISSUER, JWT_ISSUER))
+    return {name: metadata_id([FAILED_STATUS, "message"], _text(message)) for name, message in reasons}
+
+
+def unknown_key() -> Json:
+    """The token's key is not known: the Guard decides."""
+    return metadata_id([FAILED_STATUS, "message"], _text(JWT_UNKNOWN_KEY))
+
+
+def two_tokens() -> Json:
+    """A second token, in the header or in the query."""
     return any_id(
         [
             {"header": header("authorization", {"contains": ","})},
@@ -178,8 +189,8 @@ def _two_tokens() -> Json:
 
 def _no_token(verified: list[int]) -> Json:
     unverified = [not_id(metadata_id([f"header-{place}"], {"present_match": True})) for place in verified]
-    nothing_failed = not_id(metadata_id(["failed"], {"present_match": True}))
-    missing = metadata_id(["failed", "message"], _text(JWT_MISSING))
+    nothing_failed = not_id(metadata_id([FAILED_STATUS], {"present_match": True}))
+    missing = metadata_id([FAILED_STATUS, "message"], _text(JWT_MISSING))
     return all_ids([*unverified, any_id([nothing_failed, missing])])
 
 
@@ -207,8 +218,13 @@ def _roles_with(manifest: Manifest, scope: str) -> list[str]:
 
 
 def _scope(manifest: Manifest, service: Service, scope: str) -> Json:
-    granted = {"header": header(SCOPE_HEADER, regex(rf"(?:.* )?{_literal(scope)}(?: .*)?"))}
+    granted = {"header": header(SCOPE_HEADER, regex(scope_pattern(scope)))}
     return any_id([granted, *[_role(manifest, service, role) for role in _roles_with(manifest, scope)]])
+
+
+def scope_pattern(scope: str) -> str:
+    """A list of scopes that has this one (RFC 6749 §3.3)."""
+    return rf"(?:.* )?{_literal(scope)}(?: .*)?"
 
 
 def _role(manifest: Manifest, service: Service, role: str) -> Json:
