@@ -80,3 +80,17 @@ def test_a_running_gateway_takes_the_keys_over(asserting: World) -> None:
         deadline = time.monotonic() + PATIENCE
         while published() != expected or signs() != expected[0]:
             assert time.monotonic() < deadline, (published(), expected)
+
+
+def test_what_a_killed_program_left_hinders_no_later_one(tmp_path: Path) -> None:
+    """In a container every gateway is process 1: a half-written file of that name may be there."""
+    file = tmp_path / "gateway.keys"
+    left = tmp_path / f".{file.name}.{os.getpid()}"
+    left.write_bytes(b"half")
+
+    made = AssertionKeys.open(file)
+    rotated = rotate(file, now=0.0)
+
+    assert kids(rotated)[0] == kids(made)[0]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sorted(tmp_path.iterdir()) == sorted([file, left])

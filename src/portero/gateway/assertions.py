@@ -7,8 +7,11 @@ known, and be moved to the front.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -82,22 +85,33 @@ def _mark(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
-def _make(path: Path) -> None:
-    jwk = private_key_to_jwk(generate_private_key("ES256"))
-    content = b'{"keys": [' + jwk.reveal() + b"]}\n"
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+@contextlib.contextmanager
+def beside(path: Path, content: bytes) -> Iterator[Path]:
+    """A whole new file beside another one, for its owner alone, to be put in its place; gone at the end if it is not.
+
+    Its name is nobody else's: what a program left that was killed half-way hinders no later one.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    unfinished = Path(name)
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        try:
+        yield unfinished
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _make(path: Path) -> None:
+    jwk = private_key_to_jwk(generate_private_key("ES256"))
+    content = b'{"keys": [' + jwk.reveal() + b"]}\n"
+    try:
+        with beside(path, content) as unfinished, contextlib.suppress(FileExistsError):
             os.link(unfinished, path)  # the first one wins
-        except FileExistsError:
-            return
-        finally:
-            unfinished.unlink()
     except OSError as error:
         raise ConfigurationError(SETTING, str(path), f"cannot be made ({error.strerror})") from None
 

@@ -14,7 +14,7 @@ from typing import Final
 from portero.adapters.keys.generate import generate_private_key
 from portero.core.errors import ConfigurationError
 from portero.core.jose.jwk import PrivateKey, private_key_to_jwk
-from portero.gateway.assertions import SETTING, AssertionKeys
+from portero.gateway.assertions import SETTING, AssertionKeys, beside
 
 BETWEEN: Final = 600
 """Seconds a key is published before it signs, and after it signed last: longer than a service keeps the set, and
@@ -54,14 +54,10 @@ def rotate(path: Path, *, now: float, emergency: bool = False) -> AssertionKeys:
 
 
 def _written(path: Path, keys: tuple[PrivateKey, ...]) -> AssertionKeys:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    content = b'{"keys": [' + b", ".join(private_key_to_jwk(key).reveal() for key in keys) + b"]}\n"
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(b'{"keys": [' + b", ".join(private_key_to_jwk(key).reveal() for key in keys) + b"]}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        with beside(path, content) as unfinished:
+            unfinished.replace(path)
     except OSError as error:
         raise ConfigurationError(SETTING, str(path), f"cannot be written ({error.strerror})") from None
     return AssertionKeys.open(path)

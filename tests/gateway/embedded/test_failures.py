@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -206,6 +208,53 @@ def test_rates_connections_and_bodies_are_limited(another: Callable[..., World])
     assert statuses == [200, 200, 200, 429]
     assert int(limited.header("retry-after") or 0) > 0
     assert world.ask("GET", "/api/orders/1", sub="berta").status == 200
+
+
+def test_behind_a_trusted_proxy_the_rate_is_each_callers(another: Callable[..., World]) -> None:
+    """Of the last address that is no trusted proxy: what stands before it, the caller may have written itself."""
+    world = another(more='rate_limits = { per_client = "3/m" }\ntrusted_proxies = ["127.0.0.0/8", "10.0.0.0/8"]')
+
+    def status(named: str) -> int:
+        caller.send(world.head("GET", "/api/orders/1", f"X-Forwarded-For: {named}"))
+        return caller.answer().status
+
+    with Caller(world.port) as caller:
+        assert [status("203.0.113.1") for _ in range(4)] == [200, 200, 200, 429]
+        assert status("198.51.100.7, 203.0.113.1, 10.0.0.3") == 429
+        assert status("203.0.113.1, 203.0.113.2") == 200
+        assert status("2001:DB8::1") == 200
+        assert [status("unknown") for _ in range(4)] == [200, 200, 200, 429]
+        assert status("10.0.0.3") == 429
+
+
+def test_a_server_whose_name_is_none_is_not_available(another: Callable[..., World]) -> None:
+    """An error of ours while a request waits is an answer too, and not silence."""
+    world = another()
+    manifest = world.gateway.manifest
+    longest = f"http://{'a' * 64}.test:80"
+    manifest.write_text(manifest.read_text().replace(f"http://127.0.0.1:{world.upstream.port}", longest))
+    until(lambda: longest in world.gateway.worker.state.text)
+
+    assert world.ask("GET", "/api/orders/1").status in (502, 503)
+
+
+def test_what_runs_beside_the_requests_begins_again(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The clock of the deadlines and the look at the manifest end with the worker, and not with an error."""
+    begun: list[int] = []
+
+    async def fails_first() -> None:
+        begun.append(1)
+        if len(begun) == 1:
+            raise ValueError("an error of ours")
+        raise asyncio.CancelledError
+
+    async def kept() -> None:
+        with suppress(asyncio.CancelledError):
+            await world.gateway.worker._keep("a test", fails_first)
+
+    world.gateway.run(kept())
+    assert len(begun) == 2
+    assert "a test failed and begins again" in caplog.text
 
 
 def test_many_idle_connections_cost_little_and_harm_nobody(world: World) -> None:

@@ -38,6 +38,21 @@ class Bounds:
             return False
         return any(parsed in network for network in self.trusted)
 
+    def caller_in(self, forwarded_for: bytes) -> bytes | None:
+        """Who asks, by the `X-Forwarded-For` of a trusted proxy: the last one there that is no trusted proxy itself.
+
+        Returns:
+            `None` where the list names nobody else, or something that is no address.
+        """
+        for name in reversed(forwarded_for.decode("latin-1").split(",")):
+            try:
+                address = str(ipaddress.ip_address(name.strip()))
+            except ValueError:
+                return None
+            if not self.trusts(address):
+                return address.encode()
+        return None
+
 
 def bounds_of(gateway: Gateway) -> Bounds:
     """Read them."""

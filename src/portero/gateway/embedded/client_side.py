@@ -46,9 +46,9 @@ class ClientConnection(Sending):
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "local"
         self._trusted = self.worker.bounds.trusts(self.address)
-        self.peer = self.address.encode()
+        self._peer = self.caller = self.address.encode()
         scheme = b"https" if self.worker.bounds.is_https else b"http"
-        self._peer_block = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\n" % (self.peer, scheme)
+        self._peer_block = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\n" % (self._peer, scheme)
         self.deadline = self.worker.now() + self.worker.bounds.head_within
         if not self.worker.joined(self):
             self._began = time.perf_counter()
@@ -165,7 +165,7 @@ class ClientConnection(Sending):
         self._retries = bounds.retries
         per_client = worker.per_client
         if per_client is not None:
-            wait = per_client.take(self.address, self._began)
+            wait = per_client.take(self.caller, self._began)
             if wait:
                 return self._ends_with(failures.too_many(wait, who="client"))
         if not plan.straight or self.authorization is None or self._upgrade is not None:
@@ -203,7 +203,7 @@ class ClientConnection(Sending):
         self._retries = worker.bounds.retries
         per_client = worker.per_client
         if per_client is not None:
-            wait = per_client.take(self.address, self._began)
+            wait = per_client.take(self.caller, self._began)
             if wait:
                 self.fail(failures.too_many(wait, who="client"))
                 return
@@ -289,7 +289,7 @@ class ClientConnection(Sending):
         """Wait for keys; nothing more is read meanwhile."""
         self.state = DECIDING
         self.transport.pause_reading()
-        self.task = self.worker.start(decision)
+        self.task = self.worker.start(decision, otherwise=self.undecided)
 
     def decided(self, go_on: Callable[[], bytes]) -> None:
         """Go on with a request that waited."""

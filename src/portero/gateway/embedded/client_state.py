@@ -26,7 +26,7 @@ class ClientState(RequestReader):
 
     __slots__ = (
         "_began", "_buffer", "_head", "_partly", "_retries", "_watched", "deadline", "is_head",
-        "over", "peer", "plan", "principal", "reason", "sent", "state", "streaming", "task", "token", "transport",
+        "over", "plan", "principal", "reason", "sent", "state", "streaming", "task", "token", "transport",
         "tunnel", "upstream",
     )  # fmt: skip
 
@@ -53,8 +53,6 @@ class ClientState(RequestReader):
         self._retries = 0
         self._head = b""
         self._began = 0.0
-        self.peer = b""
-        """The peer's address, for the log."""
 
     def now(self) -> float:
         """The loop's clock."""

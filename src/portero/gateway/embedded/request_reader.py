@@ -37,10 +37,10 @@ class RequestReader(asyncio.Protocol):
 
     __slots__ = (
         "_believed", "_block", "_body_left", "_chunks", "_connection", "_content_length", "_forwarded_for",
-        "_host", "_known", "_lines", "_middle", "_parser", "_peer_block", "_rare", "_read", "_received", "_trace",
-        "_transfer_coding", "_trusted", "_twice", "_underscored", "_upgrade", "_whole", "address", "authorization",
-        "body_done", "body_until", "by_dpop", "by_page", "closes", "cookies", "dpop", "expects", "is_old", "memo",
-        "request_id", "worker",
+        "_host", "_known", "_lines", "_middle", "_parser", "_peer", "_peer_block", "_rare", "_read",
+        "_received", "_trace", "_transfer_coding", "_trusted", "_twice", "_underscored", "_upgrade", "_whole",
+        "address", "authorization", "body_done", "body_until", "by_dpop", "by_page", "caller", "closes",
+        "cookies", "dpop", "expects", "is_old", "memo", "request_id", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: Worker) -> None:
@@ -57,6 +57,7 @@ class RequestReader(asyncio.Protocol):
         self._chunks: ChunkReader | None = None
         self._body_left = self._received = 0
         self._block = b""
+        self._peer = b""
         self._peer_block = b""
         """What a server is told about the peer, ready to be written."""
         self._parser = HttpRequestParser(self)
@@ -77,6 +78,8 @@ class RequestReader(asyncio.Protocol):
         self.cookies: list[bytes] | None = None
         self.dpop: list[bytes] | None = None
         self._forwarded_for: bytes | None = None
+        self.caller = self._peer
+        """Whose request it is, for rates and the log: the peer's address, or what a trusted proxy says of it."""
         self.expects = self._twice = self._whole = self._underscored = False
         self.by_dpop = self.by_page = self._rare = False
         self._known = b""
@@ -194,6 +197,8 @@ class RequestReader(asyncio.Protocol):
         if block is None:
             block = _host_block(host)
         self._block = block
+        if self._forwarded_for is not None:
+            self.caller = self.worker.bounds.caller_in(self._forwarded_for) or self._peer
         if len(head) > 400 and head.count(b"\n") - 2 > self.worker.bounds.headers:
             raise failures.TOO_LARGE_HEAD
         if self._underscored:

@@ -102,7 +102,7 @@ class Sending(Answering):
             connection.drop()
         self.state = DECIDING
         self.transport.pause_reading()
-        self.task = self.worker.start(self._connect(origin))
+        self.task = self.worker.start(self._connect(origin), otherwise=self.undecided)
 
     async def _connect(self, origin: Origin) -> None:
         worker = self.worker
@@ -134,6 +134,13 @@ class Sending(Answering):
         if not self.body_done and self._buffer:
             data, self._buffer = self._buffer, b""
             self._body(data)
+
+    def undecided(self) -> None:
+        """An error of ours ended what the request waited for."""
+        self.task = None
+        if self.state == DECIDING:
+            self.closes = True
+            self.fail(failures.NO_UPSTREAM)
 
     def _connect_failed(self, origin: Origin, *, slow: bool) -> None:
         # Nothing was sent: any method may try again.

@@ -37,6 +37,8 @@ SWEEP_EVERY: Final = 5
 """Ticks between two looks at all connections."""
 LOOK_EVERY: Final = 1.0
 """Seconds between looks at the manifest."""
+AGAIN_AFTER: Final = 0.5
+"""Seconds before what failed beside the requests begins again."""
 CLOSED_WITHIN: Final = 5.0
 """Seconds for keys and feeds to be let go of: a stop waits for nothing without end."""
 _NO_PLAN: Final = b'"method":"","path":"","service":"","route":""'
@@ -102,12 +104,36 @@ class Worker:
         """The name of a request: 32 hex digits, good as a trace-id too (W3C Trace Context §3.2.2.3)."""
         return b"%032x" % self._seeded.getrandbits(128)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something beside the loop's other work."""
+    def start(
+        self, work: Coroutine[Any, Any, None], *, otherwise: Callable[[], None] | None = None
+    ) -> asyncio.Task[None]:
+        """Run something beside the loop's other work.
+
+        Args:
+            otherwise: called where it ended by an error of ours, which is told in the log.
+        """
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                _log.error("something beside the requests failed", exc_info=error)
+                if otherwise is not None:
+                    otherwise()
+
         task = self.loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(ended)
         return task
+
+    async def _keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what must run as long as the worker: an error of ours there is told, and it begins again."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                _log.exception("%s failed and begins again", name)
+            await asyncio.sleep(AGAIN_AFTER)
 
     def count_refusal(self, refusal: Refusal) -> None:
         """Count by case."""
@@ -125,7 +151,7 @@ class Worker:
             log.lines.append(
                 _LINE
                 % (
-                    self._time, about, status, seconds * 1000, client.sent, client.peer, client.request_id,
+                    self._time, about, status, seconds * 1000, client.sent, client.caller, client.request_id,
                     client.reason.encode(),
                 )
             )  # fmt: skip
@@ -142,10 +168,10 @@ class Worker:
         if gateway.tls is not None:
             self._tls = server_tls(gateway.tls, self.options.manifest_file.parent)
         self._marks = self._look()
-        self.start(self._tick())
+        self.start(self._keep("the clock of the deadlines", self._tick))
         starting = self.start(self.state.guards.start())
         self._ask_for_health()
-        self.start(self._follow())
+        self.start(self._keep("following the manifest", self._follow))
         self._server = await self.loop.create_server(
             lambda: ClientConnection(self), sock=listening, ssl=self._tls, backlog=4096
         )
@@ -283,16 +309,22 @@ class Worker:
         for setting in ("listen", "admin", "workers", "tls"):
             if getattr(state.gateway, setting) != getattr(before.gateway, setting):
                 _log.warning("[gateway] %s changed: that needs a restart", setting)
-        await state.guards.start()
+        try:
+            await state.guards.start()
+        except BaseException:
+            await state.guards.aclose(but=before.guards)
+            raise
         self._use(state)
         for client in self.connections:
             client.forget_head()
         self._ask_for_health()
         _log.info("the manifest %s was read again", self.options.manifest_file)
-        # What is being decided by the old one has ended by then.
-        await asyncio.sleep(LOOK_EVERY)
-        await before.guards.aclose(but=state.guards)
-        self._let_go(before, keep=state)
+        try:
+            # What is being decided by the old one has ended by then.
+            await asyncio.sleep(LOOK_EVERY)
+        finally:
+            self._let_go(before, keep=state)
+            await before.guards.aclose(but=state.guards)
 
     def _let_go(self, state: State, *, keep: State | None) -> None:
         """Close the kept connections of a manifest that is over; those it shares with another one stay."""
@@ -307,7 +339,9 @@ class Worker:
             task.cancel()
         services = self.state.manifest.services
         self._health = [
-            self.loop.create_task(keep_asking(origin, services[side.name].health))
+            self.loop.create_task(
+                self._keep(f"asking {origin.name}", partial(keep_asking, origin, services[side.name].health))
+            )
             for side in self.state.services.values()
             if services[side.name].health
             for origin in side.cluster.origins
