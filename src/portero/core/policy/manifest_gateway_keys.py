@@ -47,8 +47,12 @@ TIMEOUTS = Table(
 
 RATE_LIMITS = Table(
     {
-        "per_client": Key(_RATE, "Of one network address, behind a trusted proxy of the one it names; above: 429.", "no limit"),
-        "per_subject": Key(_RATE, "Of one verified subject; above: 429. The embedded engine counts in each worker.", "no limit"),
+        "per_client": Key(
+            _RATE, "Of one network address, behind a trusted proxy of the one it names; above: 429.", "no limit"
+        ),
+        "per_subject": Key(
+            _RATE, "Of one verified subject; above: 429. The embedded engine counts in each worker.", "no limit"
+        ),
     }
 )
 
