@@ -27,10 +27,10 @@ from portero.resource_server import Guard, KeyCachePolicy, Principal, Refusal
 from portero.testing.jwks_server import Behaviour, JwksServer
 from portero.testing.tokens import AUDIENCE, new_key
 
-ROUNDS = 5
-SECONDS = 2.0
+ROUNDS = 11
+SECONDS = 1.0
 PHASES = ("rotation", "outage", "flood")
-ROTATIONS = 4
+ROTATIONS = 2
 """New keys in one phase, one after the other."""
 TICK = 0.001
 WORKERS = {"idle": 0, "rotation": 4, "outage": 4, "flood": 8}

@@ -13,9 +13,11 @@ from typing import Any
 
 import orjson
 
+from portero.adapters.fetch.discovery import discover, discover_provider
+from portero.adapters.fetch.requests import Fetched
 from portero.authorization_server.config import parse_config
 from portero.core.durations import parse_duration, render_duration
-from portero.core.errors import ConfigurationError, RequestError
+from portero.core.errors import ConfigurationError, RequestError, Unavailable
 from portero.core.jose import base64url
 from portero.core.jose.base64url import Base64UrlError
 from portero.core.jose.jwk import JwkError, PublicKey, parse_public_jwk, private_key_from_jwk
@@ -29,16 +31,22 @@ from portero.core.oauth.authorization import (
     unverified_client_id,
     validate_authorization_request,
 )
+from portero.core.oauth.claims_parameter import parse_claims_parameter
 from portero.core.oauth.client_authentication import parse_credentials
+from portero.core.oauth.device import parse_device_code
 from portero.core.oauth.dpop import PROOF_TYP, issue_nonce, verify_proof
 from portero.core.oauth.forms import Parameters, parse_form, parse_query
-from portero.core.policy.credentials import carries_token, token_of_header
+from portero.core.policy.client_certificate import CertificateEncoding, ClientCertificate
+from portero.core.policy.cookie_credential import CookieCredential
+from portero.core.policy.credentials import carries_token, token_of_header, token_of_subprotocols
 from portero.core.policy.manifest_parser import ManifestError, parse_manifest
 from portero.core.policy.path import AmbiguousPath, normal_path, split_target
 from portero.core.revocation.feed import parse_cursor, parse_wait
 from portero.core.revocation.subscription import NotAFeed, Subscription
 from portero.core.revocation.subscription_stream import EventReader, StreamEvent, StreamTooLong
 from portero.core.sessions.device_name import cleaned_device_name, coarse_place, device_name
+from portero.core.signals.polling import parse_poll
+from portero.core.signals.streams import parse_body, parse_wishes
 from portero.core.tokens.access_token import InvalidToken, unverified_issuer_of, verify_access_token
 from portero.core.tokens.id_token import InvalidIdToken, verify_id_token
 from portero.core.tokens.refresh_token import RefreshToken, TagKey, parse_refresh_token, render_refresh_token
@@ -223,6 +231,43 @@ def _path(data: bytes) -> None:
     assert normal.startswith("/")
 
 
+def _certificate(data: bytes) -> None:
+    """What a proxy, or a caller who went around it, writes into the header; and what a server hands on."""
+    value = data.decode("latin-1")
+    for encoding in CertificateEncoding:
+        found = ClientCertificate("client-cert", encoding).thumbprint_of(lambda _: value, None)
+        assert found is None or len(found) == 43
+    ClientCertificate(None).thumbprint_of(lambda _: None, data)
+    ClientCertificate(None).thumbprint_of(lambda _: None, _text(data))
+
+
+def _cookie(data: bytes) -> None:
+    headers = {"cookie": data.decode("latin-1"), "origin": "https://shop.example", "x-portero": "1"}
+    CookieCredential(("https://shop.example",)).token_of(headers.get, websocket=True)
+
+
+def _subprotocols(data: bytes) -> None:
+    token_of_subprotocols(_text(data).split(", "))
+
+
+def _issuer_metadata(data: bytes) -> None:
+    """Discovery as an issuer answers it, whatever it answers."""
+    for conversation in (discover(Issuer(ISSUER)), discover_provider(Issuer(ISSUER))):
+        next(conversation)
+        found = None
+        try:
+            conversation.send(Fetched(200, {}, data))
+        except StopIteration as end:
+            found = end.value
+        assert found is None or (found.issuer == ISSUER and found.jwks_uri.lower().startswith("https://"))
+
+
+def _stream_wishes(data: bytes) -> None:
+    document = parse_body(data)
+    parse_poll(document)
+    parse_wishes(document)
+
+
 def _device(data: bytes) -> None:
     text = _text(data)
     device_name(text)
@@ -241,6 +286,21 @@ _QUERY = (
     b"client_id=spa&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&response_type=code&scope=openid&state=s&nonce=n"
     b"&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256&max_age=60&prompt=login"
     b"&resource=https%3A%2F%2Fapi.example%2F&claims=%7B%22id_token%22%3A%7B%22sub%22%3A%7B%22value%22%3A%22a%22%7D%7D%7D"
+)
+_METADATA = orjson.dumps(
+    {
+        "issuer": ISSUER,
+        **{
+            name: f"{ISSUER}/{name}"
+            for name in (
+                "authorization_endpoint",
+                "token_endpoint",
+                "jwks_uri",
+                "userinfo_endpoint",
+                "end_session_endpoint",
+            )
+        },
+    }
 )
 _MANIFEST = b"""layout = "middleware"
 leeway = "60s"
@@ -306,6 +366,27 @@ TARGETS: dict[str, Target] = {
         ),
     ),
     "path": Target(_path, (AmbiguousPath,), (b"/orders/7?x=1", b"/a%20b/%C3%A9")),
+    "client_certificate": Target(
+        _certificate,
+        (),
+        (b":MIIB:", b"Hash=" + b"ab" * 32, b"-----BEGIN CERTIFICATE-----%0AMIIB%0A-----END CERTIFICATE-----"),
+    ),
+    "cookie": Target(_cookie, (), (b"__Host-portero-access=a.b.c; other=1",)),
+    "subprotocols": Target(_subprotocols, (), (b"portero.bearer.a.b.c, chat",)),
+    "issuer_metadata": Target(_issuer_metadata, (Unavailable,), (_METADATA,)),
+    "claims_parameter": Target(
+        lambda data: parse_claims_parameter(data.decode("utf-8", "replace")),
+        (RequestError,),
+        (b'{"id_token":{"sub":{"value":"a"},"acr":{"essential":true,"values":["b"]}},"userinfo":{"email":null}}',),
+    ),
+    "device_code": Target(lambda data: parse_device_code(Secret(_text(data))), (), (b"A" * 96,)),
+    "stream_wishes": Target(
+        _stream_wishes,
+        (RequestError,),
+        (
+            b'{"delivery":{"method":"urn:ietf:rfc:8936"},"events_requested":["a"],"maxEvents":1,"returnImmediately":true}',
+        ),
+    ),
     "device_name": Target(
         _device, (), (b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", b"2001:db8::1")
     ),

@@ -212,9 +212,9 @@ class AsyncFetcher:
             data=request.form,
             content=request.body,
             timeout=patience or self._limits.timeout,
+            extensions={"trace": _breathe},
         )
-        # Making a request is work of its own, and so is sending it: whoever waits for the loop goes between.
-        await asyncio.sleep(0)
+        await _breathe("request.made", None)
         response = await client.send(made, stream=True)
         try:
             _refuse_what_is_not_read(response)
@@ -240,6 +240,11 @@ class AsyncFetcher:
                 else httpx2.AsyncHTTPTransport(uds=str(self._socket), verify=self._tls, trust_env=False),
             )
         return self._client
+
+
+async def _breathe(_event: str, _info: object) -> None:
+    """Between what a request consists of (connecting, TLS, sending, reading) whoever waits for the loop goes first."""
+    await asyncio.sleep(0)
 
 
 def _nobody() -> ssl.SSLContext:

@@ -84,7 +84,7 @@ def token_of_subprotocols(offered: Iterable[str]) -> tuple[bytes | None, tuple[s
             rest.append(name)
     if len(tokens) > 1:
         return two_tokens("two subprotocols")
-    return (tokens[0].encode("latin-1") if tokens else None), tuple(rest)
+    return (tokens[0].encode("latin-1", "replace") if tokens else None), tuple(rest)
 
 
 def _other_scheme(authorization: bytes) -> Refusal:
