@@ -16,11 +16,13 @@ from portero.client.errors import (
     AuthorizationRefused,
     ClientError,
     CodeRefused,
+    CredentialsRefused,
     DiscoveryFailed,
     IdTokenInvalid,
     IssuerMismatch,
     LoginAttemptUnknown,
     NotReplayableError,
+    RedirectRequired,
     RefreshUnavailable,
     SignInRequired,
     SignInTimeout,
@@ -32,6 +34,7 @@ from portero.client.machine import TRANSITIONS, Cause, State
 from portero.client.session import Session, TokenInfo
 from portero.client.sign_in.browser import sign_in_with_browser
 from portero.client.sign_in.device import DevicePrompt, sign_in_on_device
+from portero.client.sign_in.password import sign_in_with_password
 from portero.client.stores import TokenStore
 from portero.client.stores.file import FileStore
 from portero.client.stores.memory import MemoryStore
@@ -47,6 +50,7 @@ __all__ = [
     "ClientLimits",
     "CodeRefused",
     "Config",
+    "CredentialsRefused",
     "DevicePrompt",
     "DiscoveryFailed",
     "FileStore",
@@ -55,6 +59,7 @@ __all__ = [
     "LoginAttemptUnknown",
     "MemoryStore",
     "NotReplayableError",
+    "RedirectRequired",
     "RefreshUnavailable",
     "Secret",
     "Session",
@@ -69,4 +74,5 @@ __all__ = [
     "ask_userinfo",
     "sign_in_on_device",
     "sign_in_with_browser",
+    "sign_in_with_password",
 ]

@@ -143,7 +143,7 @@ class Core:
         try:
             request = build(self.metadata())
             self.step(name, self.state.value, request.url)
-            answer = self._fetch_with_proof(request, key)
+            answer = self.fetch_with_proof(request, key)
         except DiscoveryFailed:
             return NoAnswer("discovery_failed")
         except TooSlow:
@@ -152,7 +152,12 @@ class Core:
             return NoAnswer("network")
         return process_token_response(answer, now=self.clock.now())
 
-    def _fetch_with_proof(self, request: FetchRequest, key: Secret[str] | None) -> Fetched:
+    def fetch_with_proof(self, request: FetchRequest, key: Secret[str] | None) -> Fetched:
+        """Do one request, a POST, and prove possession of the key; None: no proof.
+
+        Raises:
+            Unavailable: no answer.
+        """
         if key is None:
             return self.fetch(request)
         prover = self.prover_of(key)

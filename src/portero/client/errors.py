@@ -88,6 +88,27 @@ class AuthorizationRefused(ClientError):
     code = "authorization_refused"
 
 
+class CredentialsRefused(ClientError):
+    """The server did not take what the person typed: ask again.
+
+    `reason` is `wrong` or `too_many_attempts`. `problems`: texts for the person. `retry_after`: seconds until the next
+    attempt is looked at, after too many.
+    """
+
+    code = "credentials_refused"
+
+    def __init__(self, reason: str, *, problems: tuple[str, ...] = (), retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.problems = problems
+        self.retry_after = retry_after
+
+
+class RedirectRequired(ClientError):
+    """This sign-in needs a browser and the sign-in page: another way to sign in, or agreement."""
+
+    code = "redirect_required"
+
+
 class CodeRefused(ClientError):
     """No tokens for the code."""
 

@@ -19,8 +19,8 @@ class AuthorizationRequest:
     """What to ask for. None: not said."""
 
     client_id: str
-    redirect_uri: str
-    state: str
+    redirect_uri: str | None
+    state: str | None
     code_verifier: Secret[str]
     scope: str | None = None
     nonce: str | None = None
@@ -36,26 +36,30 @@ class AuthorizationRequest:
 
 def authorization_url(metadata: ServerMetadata, request: AuthorizationRequest) -> str:
     """Return the address to send the browser to. There is no way to leave PKCE out, and none to choose `plain`."""
-    challenge = encode(hashlib.sha256(request.code_verifier.reveal().encode()).digest())
-    fields = [
-        ("response_type", "code"),
-        ("client_id", request.client_id),
-        ("redirect_uri", request.redirect_uri),
-        ("state", request.state),
-        ("code_challenge", challenge),
-        ("code_challenge_method", "S256"),
-        ("scope", request.scope),
-        ("nonce", request.nonce),
-        ("dpop_jkt", request.dpop_jkt),
-        ("prompt", request.prompt),
-        ("login_hint", request.login_hint),
-        ("acr_values", request.acr_values),
-        ("max_age", request.max_age),
-        *(("resource", resource) for resource in request.resources),
-    ]
-    query = urlencode([(name, str(value)) for name, value in fields if value is not None])
+    query = urlencode([(name, each) for name, value in request_fields(request).items() for each in _listed(value)])
     separator = "&" if "?" in metadata.authorization_endpoint else "?"
     return f"{metadata.authorization_endpoint}{separator}{query}"
+
+
+def request_fields(request: AuthorizationRequest) -> dict[str, str | list[str]]:
+    """Return the request as parameters, PKCE among them always."""
+    fields: dict[str, str | int | None] = {
+        "response_type": "code",
+        "client_id": request.client_id,
+        "redirect_uri": request.redirect_uri,
+        "state": request.state,
+        "code_challenge": encode(hashlib.sha256(request.code_verifier.reveal().encode()).digest()),
+        "code_challenge_method": "S256",
+        "scope": request.scope,
+        "nonce": request.nonce,
+        "dpop_jkt": request.dpop_jkt,
+        "prompt": request.prompt,
+        "login_hint": request.login_hint,
+        "acr_values": request.acr_values,
+        "max_age": request.max_age,
+    }
+    said: dict[str, str | list[str]] = {name: str(value) for name, value in fields.items() if value is not None}
+    return {**said, "resource": list(request.resources)}
 
 
 def process_authorization_response(metadata: ServerMetadata, query: Mapping[str, Sequence[str]]) -> Secret[str]:
@@ -94,3 +98,7 @@ def check_id_token(claims: Mapping[str, Any] | None, *, issuer: str, client_id: 
     audiences = audience if isinstance(audience, list) else [audience]
     if claims.get("iss") != issuer or client_id not in audiences or claims.get("nonce") != nonce:
         raise IdTokenInvalid("not the answer to this sign-in")
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value

@@ -19,6 +19,7 @@ class ServerMetadata:
     revocation_endpoint: str | None = None
     userinfo_endpoint: str | None = None
     device_authorization_endpoint: str | None = None
+    authorization_challenge_endpoint: str | None = None
     authorization_response_iss_parameter_supported: bool = False
 
 
@@ -60,6 +61,7 @@ def process_discovery_response(answer: Fetched, *, expected_issuer: str) -> Serv
         revocation_endpoint=endpoint("revocation_endpoint"),
         userinfo_endpoint=endpoint("userinfo_endpoint"),
         device_authorization_endpoint=endpoint("device_authorization_endpoint"),
+        authorization_challenge_endpoint=endpoint("authorization_challenge_endpoint"),
         authorization_response_iss_parameter_supported=bool(
             document.get("authorization_response_iss_parameter_supported")
         ),

@@ -84,9 +84,9 @@ class ClientIdentity:
 
 
 def code_request(
-    url: str, who: ClientIdentity, *, code: Secret[str], code_verifier: Secret[str], redirect_uri: str
+    url: str, who: ClientIdentity, *, code: Secret[str], code_verifier: Secret[str], redirect_uri: str | None
 ) -> FetchRequest:
-    """RFC 6749 §4.1.3 with RFC 7636 §4.5."""
+    """RFC 6749 §4.1.3 with RFC 7636 §4.5. Without a redirect URI where the authorization request named none."""
     return who.request(
         url,
         {

@@ -11,10 +11,9 @@ from portero.client.protocol.authorization import (
     authorization_url,
     process_authorization_response,
 )
-from portero.client.protocol.token import code_request
 from portero.client.session import Session
 from portero.client.sign_in.loopback import Loopback
-from portero.client.sign_in.redeeming import redeem
+from portero.client.sign_in.redeeming import exchange_code
 from portero.core.errors import Unavailable
 from portero.core.jose.base64url import encode
 from portero.core.types import Secret
@@ -83,16 +82,12 @@ def sign_in_with_browser(
         if query is None:
             raise SignInTimeout(f"nobody came back within {timeout:g} seconds")
         code = process_authorization_response(metadata, query)
-        sent_at = core.clock.now()
-        outcome = core.ask(
-            "code.sent",
-            lambda known: code_request(
-                known.token_endpoint,
-                core.who,
-                code=code,
-                code_verifier=code_verifier,
-                redirect_uri=loopback.redirect_uri,
-            ),
+        exchange_code(
+            session,
+            code,
+            era=era,
+            code_verifier=code_verifier,
+            redirect_uri=loopback.redirect_uri,
+            nonce=nonce,
             key=key,
         )
-        redeem(session, outcome, era=era, sent_at=sent_at, nonce=nonce, key=key)

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from portero.adapters.fetch.requests import FetchRequest
 from portero.client.core import Era
 from portero.client.errors import CodeRefused, TokenEndpointUnavailable
 from portero.client.protocol.authorization import check_id_token
-from portero.client.protocol.token import Granted, Refused, TokenOutcome
+from portero.client.protocol.metadata import ServerMetadata
+from portero.client.protocol.token import Granted, Refused, TokenOutcome, code_request
 from portero.client.session import Session
 from portero.client.tokens import unverified_claims
 from portero.core.types import Secret
+
+
+def exchange_code(
+    session: Session,
+    code: Secret[str],
+    *,
+    era: Era,
+    code_verifier: Secret[str],
+    redirect_uri: str | None,
+    nonce: str | None,
+    key: Secret[str] | None,
+) -> None:
+    """Exchange a code, and take over what comes back; raises as `redeem`."""
+    core = session.core
+    sent_at = core.clock.now()
+
+    def build(known: ServerMetadata) -> FetchRequest:
+        return code_request(
+            known.token_endpoint, core.who, code=code, code_verifier=code_verifier, redirect_uri=redirect_uri
+        )
+
+    redeem(session, core.ask("code.sent", build, key=key), era=era, sent_at=sent_at, nonce=nonce, key=key)
 
 
 def redeem(
