@@ -24,7 +24,13 @@ from portero.client import (
 from tests.cli.running import Server, run
 from tests.client.person import Person
 
-OTHERS = '[sign_in.password]\n[sign_in.openid.acme]\nissuer = "https://acme.example"\nclient_id = "x"\nlabel = "Acme"\n'
+OTHERS = """[sign_in.password]
+[sign_in.openid.acme]
+issuer = "https://acme.example"
+client_id = "x"
+label = "Acme"
+acr_values = ["gold"]
+"""
 TYPED: dict[str, Any] = {"username": "ana", "password": "correct horse"}
 
 
@@ -119,9 +125,9 @@ def test_what_the_server_only_does_on_its_page_goes_there(server: Server) -> Non
 
     with session_at(server) as session:
         with pytest.raises(RedirectRequired):
-            sign_in_with_password(session, **TYPED, acr_values="urn:other:gold", otherwise=None)
+            sign_in_with_password(session, **TYPED, acr_values="urn:portero:openid:acme:gold", otherwise=None)
         assert session.state is State.SIGNED_OUT
-        sign_in_with_password(session, **TYPED, acr_values="urn:other:gold", otherwise=in_the_browser)
+        sign_in_with_password(session, **TYPED, acr_values="urn:portero:openid:acme:gold", otherwise=in_the_browser)
         assert session.state is State.SIGNED_IN
         session.sign_out()
     ana.close()

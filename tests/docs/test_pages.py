@@ -19,6 +19,7 @@ PAGES = [
     "docs/how-to/browser-session.md",
     "docs/how-to/python-client.md",
     "docs/how-to/device-flow.md",
+    "docs/how-to/direct-sign-in.md",
     "docs/how-to/sign-in-with-any-library.md",
 ]
 

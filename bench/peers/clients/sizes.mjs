@@ -44,7 +44,7 @@ const sizes = {
   portero: await bundled(using("createPortero", "./dist/portero.js"), library),
   "portero (cookie)": await bundled(using("createPortero", "./dist/bff.js"), library),
 };
-for (const name of ["sign-in", "storage", "dpop", "worker", "worker-main", "fetch", "axios", "react"]) {
+for (const name of ["sign-in", "storage", "dpop", "direct", "worker", "worker-main", "fetch", "axios", "react"]) {
   sizes[`portero/${name}.js`] = weighed(readFileSync(join(library, `dist/${name}.js`)));
 }
 for (const peer of peers) sizes[peer] = await bundled(using(NEEDS[peer], peer), join(folder, peer.replace("/", "-")));

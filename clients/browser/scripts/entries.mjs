@@ -4,6 +4,7 @@ export const entries = {
   "sign-in": "src/session/sign-in.ts",
   storage: "src/storage.ts",
   dpop: "src/dpop.ts",
+  direct: "src/direct.ts",
   worker: "src/worker.ts",
   "worker-main": "src/worker-main.ts",
   bff: "src/bff.ts",

@@ -17,7 +17,7 @@ rmSync(out, { recursive: true, force: true });
 /** The pages of the tests load what we ship, not what it was made of. */
 const ALIAS = {
   "@portero/browser": "/dist/portero.js",
-  ...Object.fromEntries(["storage", "dpop", "worker", "bff", "fetch", "axios", "react"].map((name) => [`@portero/browser/${name}`, `/dist/${name}.js`])),
+  ...Object.fromEntries(["storage", "dpop", "direct", "worker", "bff", "fetch", "axios", "react"].map((name) => [`@portero/browser/${name}`, `/dist/${name}.js`])),
 };
 const BUNDLED = Object.fromEntries(["fetch", "axios", "react"].map((name) => [`@portero/browser/${name}`, `${root}dist/${name}.js`]));
 const DEVELOPMENT = { "process.env.NODE_ENV": '"development"' };

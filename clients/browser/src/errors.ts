@@ -20,6 +20,11 @@ export type ErrorCode =
   | "issuer_mismatch"
   /** The server answered the sign-in with an error; `reason` is its registered name. */
   | "authorization_refused"
+  /**
+   * The server did not take what the person typed (`@portero/browser/direct`): ask again. `reason` is `wrong`, with
+   * `problems`, texts for the person; or `too_many_attempts`, and the next is looked at after `retryAfter` seconds.
+   */
+  | "credentials_refused"
   /** No tokens for the code. */
   | "code_refused"
   | "token_endpoint_unavailable"
@@ -30,6 +35,7 @@ export type ErrorCode =
 
 export interface ErrorDetails {
   readonly retryAfter?: number | undefined;
+  readonly problems?: readonly string[] | undefined;
   readonly response?: Response | undefined;
   readonly acrValues?: string | undefined;
   /** Seconds, as the challenge wrote them. */
@@ -43,6 +49,7 @@ export class PorteroError extends Error implements ErrorDetails {
   readonly code: ErrorCode;
   readonly reason: string;
   declare readonly retryAfter?: number | undefined;
+  declare readonly problems?: readonly string[] | undefined;
   declare readonly response?: Response | undefined;
   declare readonly acrValues?: string | undefined;
   declare readonly maxAge?: string | undefined;

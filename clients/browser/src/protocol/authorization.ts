@@ -4,8 +4,9 @@ import type { ServerMetadata } from "./metadata.ts";
 
 export interface AuthorizationParameters {
   readonly clientId: string;
-  readonly redirectUri: string;
-  readonly state: string;
+  /** Without one the code comes another way. */
+  readonly redirectUri?: string | undefined;
+  readonly state?: string | undefined;
   readonly codeVerifier: string;
   readonly scope?: string | undefined;
   readonly nonce?: string | undefined;
@@ -19,9 +20,8 @@ export interface AuthorizationParameters {
   readonly maxAge?: number | string | undefined;
 }
 
-/** The address to send the browser to. There is no way to leave PKCE out, and none to choose `plain`. */
-export async function authorizationUrl(metadata: ServerMetadata, parameters: AuthorizationParameters): Promise<string> {
-  const url = new URL(metadata.authorization_endpoint);
+/** The request as parameters. There is no way to leave PKCE out, and none to choose `plain`. */
+export async function authorizationFields(parameters: AuthorizationParameters): Promise<[string, string][]> {
   const fields: Record<string, string | number | undefined> = {
     response_type: "code",
     client_id: parameters.clientId,
@@ -37,10 +37,14 @@ export async function authorizationUrl(metadata: ServerMetadata, parameters: Aut
     acr_values: parameters.acrValues,
     max_age: parameters.maxAge,
   };
-  for (const [name, value] of Object.entries(fields)) {
-    if (value !== undefined) url.searchParams.set(name, String(value));
-  }
-  for (const resource of parameters.resources ?? []) url.searchParams.append("resource", resource);
+  const said = Object.entries(fields).flatMap(([name, value]): [string, string][] => (value === undefined ? [] : [[name, String(value)]]));
+  return [...said, ...(parameters.resources ?? []).map((resource): [string, string] => ["resource", resource])];
+}
+
+/** The address to send the browser to. */
+export async function authorizationUrl(metadata: ServerMetadata, parameters: AuthorizationParameters): Promise<string> {
+  const url = new URL(metadata.authorization_endpoint);
+  for (const [name, value] of await authorizationFields(parameters)) url.searchParams.append(name, value);
   return url.href;
 }
 

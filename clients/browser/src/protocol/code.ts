@@ -2,15 +2,20 @@
 import type { ServerMetadata } from "./metadata.ts";
 import { formPost } from "./token.ts";
 
-export function codeRequest(
-  metadata: ServerMetadata,
-  fields: { readonly clientId: string; readonly redirectUri: string; readonly code: string; readonly codeVerifier: string },
-): Request {
+export interface CodeFields {
+  readonly clientId: string;
+  /** Of the authorization request; undefined where that had none. */
+  readonly redirectUri?: string | undefined;
+  readonly code: string;
+  readonly codeVerifier: string;
+}
+
+export function codeRequest(metadata: ServerMetadata, { clientId, redirectUri, code, codeVerifier }: CodeFields): Request {
   return formPost(metadata.token_endpoint, {
     grant_type: "authorization_code",
-    client_id: fields.clientId,
-    redirect_uri: fields.redirectUri,
-    code: fields.code,
-    code_verifier: fields.codeVerifier,
+    client_id: clientId,
+    ...(redirectUri === undefined ? {} : { redirect_uri: redirectUri }),
+    code,
+    code_verifier: codeVerifier,
   });
 }

@@ -7,6 +7,7 @@ export interface ServerMetadata {
   readonly token_endpoint: string;
   readonly revocation_endpoint?: string;
   readonly end_session_endpoint?: string;
+  readonly authorization_challenge_endpoint?: string;
   readonly authorization_response_iss_parameter_supported?: boolean;
 }
 

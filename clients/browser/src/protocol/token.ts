@@ -33,7 +33,7 @@ export type TokenOutcome =
   | { readonly kind: "refused"; readonly reason: RefusalReason }
   | { readonly kind: "unavailable"; readonly reason: UnavailableReason; readonly retryAfter?: number | undefined };
 
-export function formPost(url: string, fields: Record<string, string>): Request {
+export function formPost(url: string, fields: Record<string, string> | string[][]): Request {
   // `redirect: "error"`: a captive portal redirects, a token endpoint never does; and a token must not follow.
   return new Request(url, { method: "POST", body: new URLSearchParams(fields), credentials: "omit", redirect: "error" });
 }

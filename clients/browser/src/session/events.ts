@@ -3,6 +3,7 @@ import type { Cause, State } from "./machine.ts";
 
 export type Step =
   | "sign_in.navigate"
+  | "challenge.sent"
   | "code.sent"
   | "refresh.sent"
   | "refresh.answered"

@@ -8,7 +8,7 @@ import type { State } from "./machine.ts";
 import { refresherOf } from "./refresher.ts";
 import type { FetchInit } from "./replay.ts";
 import { senderOf } from "./sender.ts";
-import type { Fail, LeaveOptions, Returned } from "./sign-in.ts";
+import type { By, Fail, LeaveOptions, Returned } from "./sign-in.ts";
 import { tabsOf } from "./tabs.ts";
 import { unverifiedClaims } from "./tokens.ts";
 
@@ -20,6 +20,8 @@ export interface SignInOptions {
   readonly acrValues?: string | undefined;
   /** Seconds. */
   readonly maxAge?: number | string | undefined;
+  /** Try this first, from this page (`@portero/browser/direct`); the sign-in page only where the server asks for it. */
+  readonly by?: By;
 }
 
 /** For a page that shows what is going on: lives and ages in seconds, by the names of the wire. Nothing in it is a token. */
@@ -39,7 +41,7 @@ export interface Session {
   onEvent(listener: Listener): () => void;
   /** Hear the changes of state; returns how to stop. */
   onChange(listener: (state: State, event: Extract<SessionEvent, { type: "transition" }>) => void): () => void;
-  /** Go to the sign-in page. Many calls are one navigation. */
+  /** Go to the sign-in page. Many calls are one navigation. With `by`: resolves signed in, where that was enough. */
   signIn(options?: SignInOptions): Promise<void>;
   /**
    * On the redirect URI: turn the answer into a session. Null when this address is no answer. Call it as often as you
@@ -171,6 +173,8 @@ export function sessionOf(config: PorteroConfig): Session {
   return session;
 
   function go(options: LeaveOptions, automatic?: boolean): Promise<void> {
+    // The last way out led to a session in this page (`by`), or was given up.
+    if (core.state !== "signing_in") leaving = undefined;
     core.transition("sign_in", automatic ? "automatic" : "asked");
     return (leaving ??= orStay(signInPart().then(({ leave }) => leave(core, fail, options, automatic))));
   }

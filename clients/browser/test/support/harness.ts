@@ -1,6 +1,7 @@
 /** What runs in the test pages: the built library, and a few handles for the tests. */
-import { createPortero, type PorteroConfig, type Session, type SessionEvent } from "@portero/browser";
+import { createPortero, type PorteroConfig, type Session, type SessionEvent, type SignInOptions } from "@portero/browser";
 import { createPortero as createBff } from "@portero/browser/bff";
+import { password } from "@portero/browser/direct";
 import { dpop } from "@portero/browser/dpop";
 import { insecureLocalStorage, tabStorage } from "@portero/browser/storage";
 import { createPortero as createInWorker } from "@portero/browser/worker";
@@ -18,6 +19,8 @@ declare global {
     /** Where the clocks stand, in milliseconds, when they do. */
     frozen?: { wall: number; steady: number };
     realNow: { wall(): number; steady(): number };
+    /** Sign in without leaving; "navigates" where the page is left, "signed_in", or the error. */
+    signInBy(username: string, secret: string, options?: SignInOptions): Promise<string>;
     call(path: string, init?: RequestInit): Promise<number | string>;
   }
 }
@@ -45,6 +48,11 @@ window.make = ({ storage, mode, dpop: bound, ...config }) => {
   }
   window.session.onEvent((event) => window.events.push(event));
 };
+window.signInBy = (username, secret, options) =>
+  window.session.signIn({ ...options, by: password(username, secret, { uiLocales: "es" }) }).then(
+    () => (window.session.state === "signing_in" ? "navigates" : window.session.state),
+    (error: { code: string; reason: string; problems?: string[] }) => [error.code, error.reason, ...(error.problems ?? [])].join(": "),
+  );
 /** The status of a call, or the code of its error. */
 window.call = (url, init) =>
   window.session.fetch(url, init).then(

@@ -33,8 +33,8 @@ def sign_in_with_password(
 
     Args:
         password: is sent once and kept nowhere.
-        otherwise: what to do where the server asks for its sign-in page, or knows no other way; it gets the session and `login_hint`,
-            `acr_values` and `max_age`. None: nothing.
+        otherwise: what to do where the server asks for its sign-in page, or knows no other way; it gets the session
+            and `login_hint`, `acr_values` and `max_age`. None: nothing.
         acr_values: as OpenID Connect Core §3.1.2.1.
         max_age: seconds since the last sign-in that are still good enough. These two answer a `StepUpRequired`.
         ui_locales: languages in which `CredentialsRefused.problems` should be.
