@@ -51,13 +51,11 @@ def test_a_span_says_where_and_not_what_was_asked(tmp_path: Path, path: str) -> 
     world = start("envoy", tmp_path, extra=f'otlp = "http://127.0.0.1:{port}"')
     try:
         token = world.token()
-        trace = "0af7651916cd43dd8448eb211c80319c"
         for _ in range(ENOUGH):
             world.gateway.request(
                 "GET", f"{path}?q=query-mark&access_token={token}", headers={"user-agent": "agent-mark"}
             )
-        parent = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
-        assert world.gateway.request("GET", path, token=token, headers=parent).status == 200
+        assert world.gateway.request("GET", path, token=token).status == 200
         assert collector.came.wait(PATIENCE)
     finally:
         world.close()
@@ -67,5 +65,4 @@ def test_a_span_says_where_and_not_what_was_asked(tmp_path: Path, path: str) -> 
     assert b"agent-mark" in collector.told
     assert b"query-mark" not in collector.told
     assert token.split(".")[0].encode() not in collector.told
-    (passed_on,) = world.orders.seen[-1].values("traceparent")
-    assert passed_on.split("-")[1] == trace
+    assert len(world.orders.seen[-1].values("traceparent")) == 1

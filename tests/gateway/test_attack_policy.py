@@ -132,6 +132,19 @@ def test_no_second_request_hides_in_a_first(gateway: World, headers: list[str]) 
     assert all(answer.status in (0, 101, 200, 400, 403, 404, 501) for answer in answers)
 
 
+@pytest.mark.attack(row=94)
+@pytest.mark.parametrize("headers", [[], ["Transfer-Encoding: chunked"]])
+def test_nothing_hides_behind_a_handshake(gateway: World, headers: list[str]) -> None:
+    """What a client sends before its WebSocket is accepted is no request of the service's, which does not accept it."""
+    handshake = [
+        "GET /api/events HTTP/1.1", "Host: a", f"Authorization: Bearer {gateway.token()}", "Upgrade: websocket",
+        "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    ]  # fmt: skip
+    pipelined(gateway, ("\r\n".join([*handshake, *headers]) + "\r\n\r\n" + SMUGGLED).encode())
+
+    assert all(seen.target == "/events" and not seen.values("x-smuggled") for seen in gateway.seen)
+
+
 def pipelined(world: World, raw: bytes) -> list[Answer]:
     """Send bytes, and read answers until the connection ends.
 

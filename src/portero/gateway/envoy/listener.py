@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from portero.core.policy.identity_headers import FORWARDED, IDENTITY, IDENTITY_PREFIXES
 from portero.core.policy.manifest import Gateway, Manifest
 from portero.core.policy.manifest_gateway import Rate
 from portero.gateway.envoy import revoked, rules
@@ -14,6 +13,7 @@ from portero.gateway.envoy.access_log import access_loggers
 from portero.gateway.envoy.clusters import AUTHORIZE_CLUSTER, system_authorities
 from portero.gateway.envoy.matching import RBAC, WITH_MATCHER
 from portero.gateway.envoy.ordinary import ordinary_filter
+from portero.gateway.envoy.peers import behind_proxy, for_proxies, strip
 from portero.gateway.envoy.replies import REASON_HEADER, mappers
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
@@ -35,9 +35,6 @@ from portero.gateway.envoy.resources import (
 from portero.gateway.envoy.routes import ROUTES_NAME, nothing_yet
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_KEPT_FOR_THE_CHECK = (b"authorization", b"dpop")
-"""Taken off, or set anew, after the check."""
-_SET_BY_ENVOY = (b"x-forwarded-proto",)
 _ASKED = ("authorization", "dpop", "cookie", "origin", "sec-fetch-site", "upgrade", "content-type", "grpc-timeout")
 """Request headers the Guard is told, beside the names of cookies' headers."""
 
@@ -53,7 +50,8 @@ def listener(
         access_log: whether each request is a JSON line on standard output.
         authorize_seconds: how long the Guard may take, which may have to fetch keys.
     """
-    return _listener(gateway, folder, _manager(manifest, gateway, delivered, access_log, authorize_seconds))
+    manager = _manager(manifest, gateway, delivered, access_log, authorize_seconds)
+    return _listener(gateway, folder, manager, behind_proxy(manager, gateway))
 
 
 def not_ready_listener(gateway: Gateway, *, folder: Path) -> Json:
@@ -68,7 +66,7 @@ def not_ready_listener(gateway: Gateway, *, folder: Path) -> Json:
     return _listener(gateway, folder, typed(_HCM, members))
 
 
-def _listener(gateway: Gateway, folder: Path, manager: Json) -> Json:
+def _listener(gateway: Gateway, folder: Path, manager: Json, proxied: Json | None = None) -> Json:
     host, _, port = gateway.listen.rpartition(":")
     chain: Json = {"filters": [{"name": "http", "typed_config": manager}]}
     if gateway.tls is not None:
@@ -93,7 +91,7 @@ def _listener(gateway: Gateway, folder: Path, manager: Json) -> Json:
         "name": "gateway",
         "address": {"socket_address": {"address": _bindable(host), "port_value": int(port)}},
         "per_connection_buffer_limit_bytes": 131_072,
-        "filter_chains": [chain],
+        "filter_chains": [chain, *([] if proxied is None else [chain | for_proxies(proxied, gateway)])],
     }
 
 
@@ -112,7 +110,7 @@ def _manager(manifest: Manifest, gateway: Gateway, delivered: Path, access_log: 
         },
         "http_filters": _filters(manifest, gateway, delivered, authorize_seconds),
         "access_log": access_loggers(lines=access_log),
-        "early_header_mutation_extensions": [_strip()],
+        "early_header_mutation_extensions": [strip()],
         "local_reply_config": {"mappers": mappers()},
         "server_header_transformation": "PASS_THROUGH",
         "use_remote_address": True,
@@ -137,9 +135,6 @@ def _manager(manifest: Manifest, gateway: Gateway, delivered: Path, access_log: 
         "delayed_close_timeout": "1s",
         "stream_error_on_invalid_http_message": False,
     }
-    if gateway.trusted_proxies:
-        members["use_remote_address"] = False
-        members["original_ip_detection_extensions"] = [_forwarded_by(gateway)]
     if gateway.otlp:
         members["tracing"] = _tracing(gateway.otlp)
     return typed(_HCM, members)
@@ -270,29 +265,3 @@ def _rate(name: str, rate: Rate, key: str, action: Json) -> Json:
             "always_consume_default_token_bucket": False,
         },
     )
-
-
-def _strip() -> Json:
-    """Everything a caller could say about who they are, before the first route is chosen."""
-    exact = sorted((IDENTITY | FORWARDED) - set(_KEPT_FOR_THE_CHECK) - set(_SET_BY_ENVOY))
-    either = "|".join([*(name.decode() for name in exact), *(f"{prefix.decode()}.*" for prefix in IDENTITY_PREFIXES)])
-    return {
-        "name": "strip",
-        "typed_config": typed(
-            "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            {"mutations": [{"remove_on_match": {"key_matcher": {"safe_regex": {"regex": either}}}}]},
-        ),
-    }
-
-
-def _forwarded_by(gateway: Gateway) -> Json:
-    networks = []
-    for network in gateway.trusted_proxies:
-        address, _, length = network.partition("/")
-        networks.append({"address_prefix": address, "prefix_len": int(length or (128 if ":" in address else 32))})
-    return {
-        "name": "xff",
-        "typed_config": typed(
-            "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig", {"xff_trusted_cidrs": {"cidrs": networks}}
-        ),
-    }

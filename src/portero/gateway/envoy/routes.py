@@ -88,7 +88,6 @@ def route_configuration(manifest: Manifest, gateway: Gateway, *, assertion_keys:
             "request_headers_to_remove": sorted(strip),
             "request_headers_to_add": [
                 set_header("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
-                set_header("x-forwarded-proto", "https" if gateway.tls else "http"),
                 set_header("x-forwarded-host", "%REQ(:AUTHORITY)%"),
             ],
             "max_direct_response_body_size_bytes": 1_048_576,
