@@ -93,11 +93,7 @@ class Sending(Answering):
         while idle:
             connection = idle.pop()
             if now - connection.idle_since < young and not connection.transport.is_closing():
-                self.upstream = connection
-                connection.begin(self, self._head)
-                if not self.body_done and self._buffer:
-                    data, self._buffer = self._buffer, b""
-                    self._body(data)
+                self._begin(connection)
                 return
             connection.drop()
         self.state = DECIDING
@@ -127,10 +123,15 @@ class Sending(Answering):
         if self.state != DECIDING:
             connection.drop()
             return
-        self.state = EXCHANGE
+        self._begin(connection)
+
+    def _begin(self, connection: UpstreamConnection) -> None:
+        waited, self.state = self.state == DECIDING, EXCHANGE
         self.upstream = connection
         connection.begin(self, self._head)
-        self.transport.resume_reading()
+        if waited:
+            # Also where the connection was kept, and another server had been tried first.
+            self.transport.resume_reading()
         if not self.body_done and self._buffer:
             data, self._buffer = self._buffer, b""
             self._body(data)
