@@ -56,16 +56,6 @@ class Soak:
     def time_is_up(self) -> bool:
         return time.monotonic() >= self.deadline
 
-    @contextlib.contextmanager
-    def fleet(self, kind: str) -> Iterator[Fleet]:
-        """Two servers on a new database."""
-        with tempfile.TemporaryDirectory(prefix="portero-soak-") as folder:
-            database = (
-                "portero.db" if kind == "SQLite" else self.postgres.create_database(f"soak_{next(self._numbers)}")
-            )
-            with Fleet(Path(folder), database) as fleet:
-                yield fleet
-
     def crashes(self, kind: str) -> str:
         """Kill under load, again and again, on one database that grows old."""
         with fleet_on(kind) as (fleet, postgres):

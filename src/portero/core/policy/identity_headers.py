@@ -1,34 +1,14 @@
-"""What a gateway takes off a request before it sends it on (design §3.6; attack rows 69 to 76).
+"""The names a gateway takes off a request before it sends it on (design §3.6; attack rows 69 to 76).
 
-The order is the point. First what the connection itself names (`Connection: X-User` would else
-strip a header the gateway is about to set); then everything a caller could use to say who they
-are or where they come from, in any case and with `_` for `-` (many servers read both as one
-variable). Only then does a gateway set its own.
+Everything a caller could use to say who they are or where they come from, in any case and with
+`_` for `-` (many servers read both as one variable). The order is the engines': first these and
+what the connection itself names (`Connection: X-User` would else strip a header the gateway is
+about to set), only then the gateway's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
-
-from portero.core.errors import RequestError
-
-RawHeader = tuple[bytes, bytes]
-
-HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""RFC 9110 §7.6.1. An engine that forwards an upgrade or `TE: trailers` writes them anew."""
 
 IDENTITY: Final = frozenset(
     {
@@ -134,41 +114,7 @@ FORWARDED: Final = frozenset(
 """Where a request came from, and what it "really" is: an engine sets the few it vouches for anew."""
 
 
-class HeaderRefused(RequestError):
-    """A header that two programs could read as two different ones: 400."""
-
-    def __init__(self) -> None:
-        super().__init__("invalid_request", "A header's name has an underscore.")
-
-
 def is_stripped(name: bytes) -> bool:
     """Whether a caller's header of this name is taken off, however it is written."""
     plain = name.lower().replace(b"_", b"-")
     return plain in IDENTITY or plain in FORWARDED or plain.startswith(IDENTITY_PREFIXES)
-
-
-def forwardable(headers: Iterable[RawHeader]) -> list[RawHeader]:
-    """What of a request's headers is sent on, in its order; the gateway's own are added after it.
-
-    Args:
-        headers: as received, name and value.
-
-    Raises:
-        HeaderRefused: a name has an underscore. Servers that turn names into variables cannot tell it from `-`.
-    """
-    received = list(headers)
-    named = {
-        token.strip().lower()
-        for name, value in received
-        if name.lower() in (b"connection", b"proxy-connection")
-        for token in value.split(b",")
-    }
-    kept = []
-    for name, value in received:
-        plain = name.lower()
-        if b"_" in plain:
-            raise HeaderRefused
-        if plain in HOP_BY_HOP or plain in named or is_stripped(plain):
-            continue
-        kept.append((name, value))
-    return kept
