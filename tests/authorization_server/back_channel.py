@@ -291,7 +291,7 @@ async def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    async with asyncio.timeout(20):  # what never ends is a failure, not a hang
+    async with asyncio.timeout(60):  # what never ends is a failure, not a hang
         await app(scope, receive, send)
     start = sent[0]
     answer = b"".join(message.get("body", b"") for message in sent[1:])

@@ -51,7 +51,7 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PORTERO_")}
 
 
-def read_until(wanted: str, stream: IO[str], *, seconds: float = 30) -> str:
+def read_until(wanted: str, stream: IO[str], *, seconds: float = 60) -> str:
     """Read what a process prints until a whole line has the text, past the stream's buffer (which `select` cannot see).
 
     Raises:
@@ -113,19 +113,19 @@ class Server:
         """Ask it to stop; its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self._collect()
         return code
 
     def _collect(self) -> None:
         assert self.process is not None
-        _, rest = self.process.communicate(timeout=30)
+        _, rest = self.process.communicate(timeout=60)
         self.log += rest.splitlines(keepends=True)
         self.process = None
 
     def raw(self, request: bytes) -> int:
         """Send bytes as they are; the status of the answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(request)
             with http.client.HTTPResponse(connection) as response:
                 response.begin()
@@ -133,7 +133,7 @@ class Server:
 
     def browser(self) -> httpx2.Client:
         """A browser without script: cookies, no redirects by itself."""
-        return httpx2.Client(base_url=self.issuer, timeout=10, trust_env=False)
+        return httpx2.Client(base_url=self.issuer, timeout=60, trust_env=False)
 
     def token(self, **form: str) -> httpx2.Response:
         """Call the token endpoint as the public client `page`."""

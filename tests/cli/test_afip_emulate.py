@@ -31,14 +31,14 @@ def test_what_it_prints_can_be_put_into_a_configuration(tmp_path: Path) -> None:
         (tmp_path / "portero.toml").write_text(f"[authorization_server]\n{table}")
         methods = open_methods(load_config(tmp_path / "portero.toml", environ={}).sign_in)
         url = tomllib.loads(table)["sign_in"]["clave_fiscal"]["login_url"]
-        with httpx2.Client(timeout=30, base_url=url.partition("/contribuyente_")[0]) as browser:
+        with httpx2.Client(timeout=60, base_url=url.partition("/contribuyente_")[0]) as browser:
             front, login = browser.get("/"), browser.get(url)
             unknown = browser.get("/contribuyente_/login.xhtml?action=SYSTEM&system=otro")
             wrong = browser.post(url, data={"cuit": "20111111113"})
             sent = browser.post(url, data={"cuit": "20111111112", "falla": "expired"})
     finally:
         running.terminate()
-        running.wait(30)
+        running.wait(60)
         running.stdout.close()
 
     assert list(methods) == ["password", "clave_fiscal"]

@@ -42,7 +42,7 @@ def test_the_demo_does_what_it_prints_and_leaves_nothing(tmp_path: Path) -> None
             assert f"{USERNAME} / {PASSWORD}" in printed
 
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ class Person:
 
     def __init__(self, username: str = "ana", password: str = "correct horse") -> None:
         self._name, self._password = username, password
-        self._browser = httpx2.Client(**PLAIN, timeout=30)
+        self._browser = httpx2.Client(**PLAIN, timeout=60)
         self.page = httpx2.Response(200)
 
     def open(self, url: str) -> None:

@@ -144,11 +144,11 @@ def test_refused_it_first_looks_whether_another_process_has_rotated_and_takes_th
     # Only one of them is in the lock; the other has given up waiting for it.
     mine.core.store._lock = tmp_path / "another.lock"  # type: ignore[attr-defined]
     thread.start()
-    assert fault.arrived.wait(30)
+    assert fault.arrived.wait(60)
     theirs.access_token()
     assert fault.hold is not None
     fault.hold.set()
-    thread.join(30)
+    thread.join(60)
 
     assert [theirs.access_token().reveal()] == refused
 

@@ -163,14 +163,14 @@ def test_a_program_that_ends_during_a_refresh_leaves_a_session_for_the_next(worl
 
     refreshing = threading.Thread(target=refresh)
     refreshing.start()
-    assert fault.arrived.wait(30)
+    assert fault.arrived.wait(60)
     session.close()
-    refreshing.join(30)
+    refreshing.join(60)
     assert fault.hold is not None
     fault.hold.set()
     for thread in threading.enumerate():
         if thread.name == "portero-refresh":
-            thread.join(30)
+            thread.join(60)
 
     world.session(store=FileStore(path), sign_in=False).refresh()
     assert [post.form["path"] for post in world.posts] == ["/token", "/token"]
@@ -192,7 +192,7 @@ def test_close_frees_whoever_waits(world: World) -> None:
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    assert fault.arrived.wait(30)
+    assert fault.arrived.wait(60)
     session.close()
-    waiting.join(30)
+    waiting.join(60)
     assert len(errors) == 1

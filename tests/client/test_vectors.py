@@ -140,7 +140,7 @@ class Replay:
         assert flight is None or flight.done()
         # A refresh that was left behind by a sign-out lands on its own.
         for thread in list(_flights()):
-            thread.join(30)
+            thread.join(60)
         assert expected["state"] == self.session.state.value
         if "token_requests" in expected:
             assert len(expected["token_requests"]) == len(self.token_requests)

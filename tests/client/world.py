@@ -38,7 +38,7 @@ NIGHTLY = replace(GUARD, client_id=ClientId("nightly"), scope=("orders:read",), 
 PLAIN: dict[str, Any] = {"trust_env": False, "verify": False}
 """For clients of the service: it speaks plain http, and there are no certificates to load."""
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-WAIT = 30.0
+WAIT = 60.0
 """Seconds: a bound for what must happen, not a measure."""
 
 

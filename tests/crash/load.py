@@ -146,12 +146,12 @@ class Load:
                 if not answered and not killed:
                     await asyncio.sleep(0)
 
-        async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
             send = self._sender(http)
             await asyncio.gather(*(keep_refreshing(device) for device in self.devices))
 
     async def _settle(self) -> None:
-        async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
             send = self._sender(http)
 
             async def until_answered(device: Device) -> None:

@@ -84,7 +84,7 @@ class Running:
     def ask(self, path: str) -> tuple[int, bytes]:
         """Ask the admin interface; status 0: it does not listen."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

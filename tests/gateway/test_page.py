@@ -84,7 +84,7 @@ class Newcomer:
 
 def answers(port: str, path: str = "/") -> bool:
     try:
-        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5):
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=60):
             return True
     except OSError as error:
         return getattr(error, "code", 0) in (401, 403, 404)

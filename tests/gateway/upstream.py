@@ -49,6 +49,11 @@ class RecordingUpstream:
         """Answer the next request with these bytes and close."""
         self._answers.append(raw)
 
+    def forget(self) -> None:
+        """Begin a new record, and answer as usual."""
+        self.seen.clear()
+        self._answers.clear()
+
     def hold(self, until: threading.Event) -> None:
         """Answer nothing until this is set."""
         self._held = until

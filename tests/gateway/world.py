@@ -102,8 +102,8 @@ class World:
 
     def forget(self) -> None:
         """Begin a new record."""
-        self.orders.seen.clear()
-        self.stock.seen.clear()
+        self.orders.forget()
+        self.stock.forget()
 
     def close(self) -> None:
         self.gateway.stop()

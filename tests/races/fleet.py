@@ -134,9 +134,9 @@ class Process:
         """End it as a power cut would, if it runs."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(30)
+            self.process.wait(60)
             assert self._reader is not None
-            self._reader.join(30)
+            self._reader.join(60)
             self.process = None
 
     def _read(self, lines: IO[str]) -> None:
@@ -263,14 +263,14 @@ class Fleet:
 
     async def at_once(self, requests: Sequence[tuple[str, dict[str, str]]]) -> list[httpx2.Response]:
         """Send all together, the servers in turn; the answers in the same order."""
-        async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
             turns = itertools.cycle(self.servers)
             posts = [http.post(next(turns).url + path, data=form) for path, form in requests]
             return list(await asyncio.gather(*posts))
 
     def post(self, path: str, form: dict[str, str], *, server: int = 0) -> httpx2.Response:
         """Send one request to one of them."""
-        return httpx2.post(self.servers[server].url + path, data=form, timeout=30, trust_env=False)
+        return httpx2.post(self.servers[server].url + path, data=form, timeout=60, trust_env=False)
 
     def refresh(self, token: str, *, attempt: str, server: int = 0) -> httpx2.Response:
         """Refresh as the public page."""

@@ -166,10 +166,10 @@ def test_an_end_at_one_server_wakes_the_followers_of_the_other(fleet: Fleet) -> 
 
     async def poll_and_end() -> httpx2.Response:
         # Patience for less than the wait that is asked for: only a wake-up answers in time.
-        async with httpx2.AsyncClient(timeout=15, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=25, trust_env=False) as http:
             url = f"{fleet.servers[1].url}/revocations"
             headers = {"authorization": f"Bearer {service_token(fleet)}"}
-            waiting = asyncio.ensure_future(http.get(url, params={"after": cursor, "wait": "25"}, headers=headers))
+            waiting = asyncio.ensure_future(http.get(url, params={"after": cursor, "wait": "30"}, headers=headers))
             await http.post(
                 f"{fleet.servers[0].url}/revoke",
                 data={"token": tokens["refresh_token"], "client_id": PAGE.client_id},

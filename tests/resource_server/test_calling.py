@@ -348,7 +348,7 @@ def stock_port(shop: Shop) -> Iterator[int]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield port
-    server.stop(None).wait(10)
+    server.stop(None).wait(60)
     shop.stock_guard.close()
 
 

@@ -161,12 +161,12 @@ def test_a_websocket_closes_when_its_session_is_revoked(by: str) -> None:
             client = stack.enter_context(connect(url.replace("http", "ws") + "/live", **given))
             if by == "first message":
                 client.send(f"Bearer {token}")
-            assert client.recv(timeout=5) == "bob"
+            assert client.recv(timeout=60) == "bob"
 
             server.issuer.revoke(sid="s1")
 
             with pytest.raises(ConnectionClosed):
-                client.recv(timeout=5)
+                client.recv(timeout=60)
             assert client.protocol.close_code == 4401
 
 
@@ -181,7 +181,7 @@ def test_a_page_is_told_by_a_close_code_that_its_token_is_refused(given: str | N
                 if given is None:
                     client.send("hello")
                 with pytest.raises(ConnectionClosed):
-                    client.recv(timeout=5)
+                    client.recv(timeout=60)
                 assert client.protocol.close_code == code
 
 
@@ -194,7 +194,7 @@ def test_an_event_stream_ends_when_its_session_is_revoked() -> None:
         with (
             serve_asgi(streaming_service(guard)) as url,
             httpx2.stream(
-                "GET", f"{url}/events", headers={"Authorization": f"Bearer {token}"}, timeout=5, trust_env=False
+                "GET", f"{url}/events", headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False
             ) as answer,
         ):
             lines = answer.iter_lines()

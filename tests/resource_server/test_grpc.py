@@ -76,7 +76,7 @@ def serve(guard: Guard, reached: list[str]) -> Iterator[int]:
             yield port
         finally:
             never.set()
-            server.stop(None).wait(5)
+            server.stop(None).wait(60)
             guard.close()
 
 

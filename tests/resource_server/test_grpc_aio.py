@@ -79,12 +79,12 @@ def serve(guard: Guard, reached: list[str]) -> Iterator[int]:
 
     thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
     thread.start()
-    assert started.wait(5)
+    assert started.wait(60)
     try:
         yield running["port"]
     finally:
         running["loop"].call_soon_threadsafe(running["over"].set)
-        thread.join(10)
+        thread.join(60)
 
 
 class TestGrpcAio(GrpcLaws):

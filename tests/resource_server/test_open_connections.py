@@ -30,11 +30,11 @@ class Connection:
         self.task = asyncio.ensure_future(app(scope, self.to_app.get, self.from_app.put))
 
     async def next(self) -> Message:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self.from_app.get()
 
     async def done(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.task
 
 

@@ -334,7 +334,7 @@ def test_a_child_does_not_hold_the_relay_of_its_parent(path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "forked\n"
-        process.wait(30)
+        process.wait(60)
 
         until(lambda: not is_served(path))
         assert process.stdin is not None

@@ -41,7 +41,7 @@ class Stranger:
                 self.tell(visit(said["visit"]))
                 continue
             raise AssertionError(f"waited for {name}, heard {said}")
-        raise AssertionError(f"waited for {name}, and the program ended with {self._process.wait(30)}")
+        raise AssertionError(f"waited for {name}, and the program ended with {self._process.wait(60)}")
 
     def all(self) -> Iterator[dict[str, Any]]:
         """Everything the program says, to its end."""

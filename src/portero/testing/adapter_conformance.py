@@ -118,7 +118,7 @@ class AdapterConformance(SenderConformance):
         cls, method: str, path: str, *, token: str | None = None, headers: list[tuple[str, str]] | None = None
     ) -> Answer:
         """Send one request, headers exactly as given."""
-        connection = http.client.HTTPConnection(urlsplit(cls.url).netloc, timeout=10)
+        connection = http.client.HTTPConnection(urlsplit(cls.url).netloc, timeout=60)
         try:
             connection.putrequest(method, path)
             for name, value in [*(headers or []), *([("Authorization", f"Bearer {token}")] if token else [])]:

@@ -60,7 +60,7 @@ class PostgresServer:
         """Shut down, cutting connections."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
+            self._process.wait(60)
             self._process = None
 
     def kill(self) -> None:
@@ -74,7 +74,7 @@ class PostgresServer:
             for process in (pid, *children):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-            self._process.wait(30)
+            self._process.wait(60)
             self._process = None
             deadline = time.monotonic() + 30
             while any(map(_is_alive, children)) and time.monotonic() < deadline:

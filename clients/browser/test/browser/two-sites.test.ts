@@ -142,7 +142,7 @@ scenario("[45] a session that the server ended is over in every tab, and no answ
 
   await other.evaluate(() => window.session.signOut());
 
-  await page.waitForFunction(() => window.session.state === "signed_out", null, { timeout: 10_000 });
+  await page.waitForFunction(() => window.session.state === "signed_out", null, { timeout: 60_000 });
   assert.deepEqual([], await sessionCookies());
   assert.equal(1, (await world.look()).revocations);
   const answer = await page.evaluate(() => fetch("/api/orders", { headers: { "X-Portero": "1" } }).then((response) => response.status));
