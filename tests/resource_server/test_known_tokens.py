@@ -152,3 +152,19 @@ def test_a_known_token_is_judged_at_each_route(guard: Guard, token: bytes) -> No
     assert isinstance(guard.admit_known(in_header, guard.requires(scopes=["orders:read"])), Principal)
     for what in ({"scopes": ["orders:write"]}, {"roles": ["manager"]}, {"acr": ["mfa"]}, {"claims": {"tenant": "a"}}):
         assert not isinstance(guard.admit_known(in_header, guard.requires(**what)), Principal)  # type: ignore[arg-type] # keywords of `requires`
+
+
+def test_what_tokens_say_alike_is_kept_once(guard: Guard, issuer: InMemoryIssuer) -> None:
+    """All cached tokens hold one text for their issuer, audience, client and scope; what they say is unchanged."""
+    names = ("iss", "aud", "client_id", "scope")
+    said = [issuer.tokens.claims(jti=jti, amr=["pwd"]) for jti in ("one", "another")]
+    first, second = (guard.admit(issuer.tokens.compose({}, claims).encode(), guard.requires()) for claims in said)
+    assert isinstance(first, Principal)
+    assert isinstance(second, Principal)
+
+    assert said == [dict(first.claims), dict(second.claims)]
+    assert [name for name in names if first.claims[name] is not second.claims[name]] == []
+    assert first.issuer is first.claims["iss"]
+    assert first.client_id is first.claims["client_id"]
+    assert first.audience is second.audience
+    assert first.amr is second.amr

@@ -9,9 +9,13 @@ becomes the old one, and what is used again comes back. A hit is one dictionary 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from sys import intern
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from portero.core.policy.principal import Principal
 
@@ -35,6 +39,25 @@ def digest_of(in_header: bytes) -> bytes:
 
 _EMPTY = blake2b(digest_size=32)
 """A copy is quicker than a new state; and with one that lives, the allocator keeps room for the next."""
+
+
+def shared_texts(claims: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the same claims; texts that an issuer's tokens have in common are one object for all of them."""
+    own = dict(claims)
+    for name in _IN_COMMON:
+        text = own.get(name)
+        if type(text) is str:
+            own[name] = intern(text)
+    return MappingProxyType(own)
+
+
+@lru_cache(maxsize=256)
+def shared_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return equal names as one object; only names from verified tokens come here."""
+    return tuple(map(intern, names))
+
+
+_IN_COMMON = ("iss", "aud", "client_id", "scope", "acr")
 
 
 @dataclass(slots=True)

@@ -119,9 +119,18 @@ def _der_signature(r: bytes, s: bytes) -> bytes:
         r = b"\x00" + r
     if s[0] & 0x80:
         s = b"\x00" + s
-    body = len(r) + len(s) + 4
-    opening = b"\x30%c\x02%c" % (body, len(r)) if body < 0x80 else b"\x30\x81%c\x02%c" % (body, len(r))
-    return b"%b%b\x02%c%b" % (opening, r, len(s), s)
+    return _DER_OPENINGS[len(r), len(s)] + r + _DER_MIDDLES[len(s)] + s
+
+
+_DER_LENGTHS: Final = range(1, 68)
+"""Of one INTEGER: 66 bytes for P-521, and a zero before a byte that would read as a sign."""
+_DER_MIDDLES: Final = {length: bytes((0x02, length)) for length in _DER_LENGTHS}
+_DER_OPENINGS: Final = {
+    (r, s): bytes((0x30, body, 0x02, r) if (body := r + s + 4) < 0x80 else (0x30, 0x81, body, 0x02, r))
+    for r in _DER_LENGTHS
+    for s in _DER_LENGTHS
+}
+"""Written once: putting them together takes a third of the time of writing the signature."""
 
 
 def rsa_verifier(row: Algorithm, key: RSAPublicKey) -> Verify:

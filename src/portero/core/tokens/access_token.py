@@ -240,13 +240,8 @@ def _validate(
         subject = _identifier(subject, "sub", optional)
         jti = _identifier(jti, "jti", optional)
         client_id = _identifier(client_id, "client_id", optional)
-    for name in rules.required_claims:
-        if get(name) is None:
-            raise InvalidToken(Fault.CLAIMS, f"{name} is missing")
-    for name, value in rules.required_values.items():
-        # In Python True == 1; in JSON they are different values.
-        if type(get(name)) is not type(value) or get(name) != value:
-            raise InvalidToken(Fault.CLAIMS, f"{name} is not as required")
+    if rules.required_claims or rules.required_values:
+        _require(claims, rules)
     if auth_time is not None and (type(auth_time) is not int or not 0 <= auth_time <= MAX_NUMERIC_DATE):
         auth_time = int(_date(auth_time, "auth_time"))
     if type(sid) is not str or not sid:
@@ -277,6 +272,16 @@ def _validate(
     token.claims = MappingProxyType(claims)
     token.__class__ = VerifiedAccessToken
     return token  # type: ignore[no-any-return]  # it is one now
+
+
+def _require(claims: dict[str, Any], rules: AccessTokenRules) -> None:
+    for name in rules.required_claims:
+        if claims.get(name) is None:
+            raise InvalidToken(Fault.CLAIMS, f"{name} is missing")
+    for name, value in rules.required_values.items():
+        # In Python True == 1; in JSON they are different values.
+        if type(claims.get(name)) is not type(value) or claims[name] != value:
+            raise InvalidToken(Fault.CLAIMS, f"{name} is not as required")
 
 
 def _date(value: Any, name: str) -> int | float:
