@@ -81,10 +81,7 @@ class AuthorizationChallengeEndpoint:
         """Render a refusal; to whoever speaks DPoP with the nonce for the next try."""
         if isinstance(error, TooManyRequests):
             return too_many(retry_after=error.retry_after)
-        answer = refuse_client(request, error)
-        if not any(name == b"dpop" for name, _ in request.unverified_headers):
-            return answer
-        return answer.with_headers(self._proofs.nonce(now=self._context.now()))
+        return self._proofs.refused(request, refuse_client(request, error))
 
     async def _answered(
         self,

@@ -11,7 +11,7 @@ import hmac
 from portero.authorization_server.context import Context
 from portero.authorization_server.endpoints.authentication import first_use
 from portero.authorization_server.endpoints.exchange import Request
-from portero.authorization_server.endpoints.responses import Headers
+from portero.authorization_server.endpoints.responses import Answer, Headers
 from portero.core.errors import Unavailable
 from portero.core.oauth.dpop import VerifiedProof, issue_nonce, verify_proof
 from portero.core.oauth.errors import invalid_dpop_proof
@@ -48,6 +48,12 @@ class Proofs:
     def nonce(self, *, now: NumericDate) -> Headers:
         """Return the `DPoP-Nonce` header for an answer."""
         return ((b"dpop-nonce", issue_nonce(self._nonce_key(), now=now).encode("ascii")),)
+
+    def refused(self, request: Request, answer: Answer) -> Answer:
+        """Return a refusal, to whoever speaks DPoP with the nonce for the next try (RFC 9449 §8)."""
+        if not any(name == b"dpop" for name, _ in request.unverified_headers):
+            return answer
+        return answer.with_headers(self.nonce(now=self._context.now()))
 
     def _verified(self, proof: str, *, method: str, now: NumericDate) -> VerifiedProof:
         return verify_proof(proof, htm=method, htu=self._htu, now=now, leeway=self._leeway, nonce_key=self._nonce_key())

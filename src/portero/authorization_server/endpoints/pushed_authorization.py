@@ -59,7 +59,4 @@ class PushedAuthorizationEndpoint:
     def refuse(self, request: Request, error: RequestError) -> Answer:
         """Render a refusal; to whoever speaks DPoP with the nonce for the next try."""
         # Not a `RedirectedError` on the wire: the one who asks is the client itself (RFC 9126 §2.3).
-        answer = refuse_client(request, error)
-        if not any(name == b"dpop" for name, _ in request.unverified_headers):
-            return answer
-        return answer.with_headers(self._proofs.nonce(now=self._context.now()))
+        return self._proofs.refused(request, refuse_client(request, error))

@@ -113,10 +113,7 @@ class TokenEndpoint:
         """Render a refusal; to whoever speaks DPoP with the nonce for the next try (RFC 9449 §8)."""
         if isinstance(error, TooManyRequests):
             return too_many(retry_after=error.retry_after)
-        answer = refuse_client(request, error)
-        if not any(name == b"dpop" for name, _ in request.unverified_headers):
-            return answer
-        return answer.with_headers(self._proofs.nonce(now=self._context.now()))
+        return self._proofs.refused(request, refuse_client(request, error))
 
     async def _refreshed(
         self, request: Request, asked: RefreshRequest, client: Client, *, cnf_jkt: str | None, now: NumericDate
