@@ -107,6 +107,22 @@ def test_what_was_revoked_before_the_start_is_refused_at_once(driver: Any, serve
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
+def test_a_key_that_is_taken_back_has_its_successor_fetched_at_once(driver: Any, server: JwksServer) -> None:
+    """The emergency: a new key's tokens are not refused until a fetch for an unknown `kid` is due."""
+    policy = KeyCachePolicy(unknown_kid_interval=1800)
+    with started(driver, server, key_policy=policy) as checked:
+        old, kid = server.issuer.mint(), server.issuer.tokens.key.kid
+        assert admitted(checked, old)
+        server.issuer.rotate(keep_old=False)
+        fresh = server.issuer.mint()
+        assert not admitted(checked, fresh)
+
+        server.issuer.revoke(kid=kid)
+        until(lambda: admitted(checked, fresh))
+        assert not admitted(checked, old)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_a_revocation_reaches_a_running_guard_and_its_open_stream(driver: Any, server: JwksServer) -> None:
     """By the stream, not by another snapshot."""
     with started(driver, server) as checked:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from portero.adapters.fetch.http import AsyncFetcher, Fetcher
 from portero.adapters.fetch.requests import Conversation
 from portero.core.errors import Unavailable
-from portero.core.revocation.entry import Revocation
+from portero.core.revocation.entry import Revocation, RevokedKind
 from portero.core.revocation.subscription import Follow, NotAFeed, Resnapshot, Subscription, TakeSnapshot
 from portero.core.revocation.subscription_stream import EventReader, StreamTooLong
 from portero.core.types import NumericDate
@@ -35,7 +35,10 @@ OnRevoked = Callable[[Iterable[Revocation]], None]
 class _Following:
     """What both drivers share: one connection's events, taken in as they come."""
 
-    def __init__(self, source: Source, subscription: Subscription, *, clock: Clock, on_revoked: OnRevoked) -> None:
+    def __init__(
+        self, trust: Trust, source: Source, subscription: Subscription, *, clock: Clock, on_revoked: OnRevoked
+    ) -> None:
+        self._trust = trust
         self._source = source
         self._subscription = subscription
         self._clock = clock
@@ -61,6 +64,9 @@ class _Following:
                 return False
             if taken:
                 self._on_revoked(taken)
+                if any(one.kind is RevokedKind.KEY for one in taken):
+                    # What signs instead may be new: its tokens would be refused until a fetch is due.
+                    self._trust.refresh()
                 _measured(self._subscription, taken, time=self._clock.now())
         if not self._told and (alarms := self._alarms()):
             self._told = True
@@ -139,6 +145,7 @@ class AsyncRevocations:
         on_revoked: OnRevoked,
         relay_thread: RelayThread | None = None,
     ) -> None:
+        self._trust = trust
         self._fetcher = fetcher
         self._clock = clock
         self._on_revoked = on_revoked
@@ -186,7 +193,9 @@ class AsyncRevocations:
         request = await fetcher.drive(asked)
         async with fetcher.stream(request, silence=_silence(subscription)) as (status, chunks):
             _opened(source, subscription, status)
-            following_stream = _Following(source, subscription, clock=self._clock, on_revoked=self._on_revoked)
+            following_stream = _Following(
+                self._trust, source, subscription, clock=self._clock, on_revoked=self._on_revoked
+            )
             async for chunk in chunks:
                 if not following_stream.goes_on(chunk):
                     return True
@@ -205,7 +214,7 @@ class SyncRevocations:
         on_revoked: OnRevoked,
         relay_thread: RelayThread | None = None,
     ) -> None:
-        self._issuer = trust.issuer
+        self._trust = trust
         self._fetcher = fetcher
         self._clock = clock
         self._on_revoked = on_revoked
@@ -217,7 +226,7 @@ class SyncRevocations:
     def start(self, subscription: Subscription) -> None:
         """Begin to follow."""
         self._thread = threading.Thread(
-            target=self._follow, args=(subscription,), name=f"revocations of {self._issuer}", daemon=True
+            target=self._follow, args=(subscription,), name=f"revocations of {self._trust.issuer}", daemon=True
         )
         self._thread.start()
 
@@ -266,7 +275,9 @@ class SyncRevocations:
         request = fetcher.drive(asked)
         with fetcher.stream(request, silence=_silence(subscription)) as (status, chunks):
             _opened(source, subscription, status)
-            following_stream = _Following(source, subscription, clock=self._clock, on_revoked=self._on_revoked)
+            following_stream = _Following(
+                self._trust, source, subscription, clock=self._clock, on_revoked=self._on_revoked
+            )
             for chunk in chunks:
                 if self._stop.is_set() or not following_stream.goes_on(chunk):
                     return True

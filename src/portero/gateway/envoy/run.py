@@ -191,9 +191,6 @@ class _Supervisor:
             recent = sum(kept.recent for kept in self._kept)
             asyncio.get_running_loop().call_later(_GATHER + recent / _ENTRIES_A_SECOND, self._write_recent)
         if any(one.kind is RevokedKind.KEY for one in revocations):
-            # A key was taken back: what signs instead may be new.
-            for issuer in self._state.manifest.issuers.values():
-                self._state.guards.host.trust(issuer.issuer).refresh()
             self._look_at_keys()
 
     def _write_recent(self) -> None:
