@@ -1,14 +1,7 @@
 // Every page in Chromium with axe-core: both languages, light and dark, wide and narrow; and a picture of each, on request.
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { signIn, withChromium } from "./chromium.mjs";
+import { lookAt, LOOKS, pageIn } from "./looking.mjs";
 import { given, report } from "./talk.mjs";
-
-const axe = await readFile(new URL("./node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-const LOOKS = [
-  { name: "wide-light", colorScheme: "light", width: 1280, height: 900 },
-  { name: "narrow-dark", colorScheme: "dark", width: 360, height: 740 },
-];
 
 /** What a person sees on the way; each step leaves a page to look at. */
 const PAGES = {
@@ -51,27 +44,10 @@ await withChromium(async (context) => {
     // Each language in one look is enough to find a fault; pictures are taken in all of them.
     for (const look of given.pictures ? LOOKS : [LOOKS[at % LOOKS.length]]) {
       await context.clearCookies();
-      const page = await context.newPage();
-      await page.setExtraHTTPHeaders({ "accept-language": language });
-      await page.emulateMedia({ colorScheme: look.colorScheme });
-      await page.setViewportSize({ width: look.width, height: look.height });
-      // The pages allow no script; the checker is let in beside them.
-      const session = await context.newCDPSession(page);
-      await session.send("Page.setBypassCSP", { enabled: true });
+      const page = await pageIn(context, { language, look });
       for (const [name, go] of Object.entries(PAGES)) {
         await go(page);
-        await page.evaluate(axe);
-        const { violations } = await page.evaluate(() =>
-          window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
-        );
-        const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(" ")}`);
-        const overflow = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-        if (overflow) found.push("the page is wider than the window");
-        if ((await page.locator("html").getAttribute("lang")) !== language) found.push("another language");
-        report({ page: `${name} (${language}, ${look.name})`, found });
-        if (given.pictures) {
-          await page.screenshot({ path: join(given.pictures, `${language}-${look.name}-${name.replaceAll(/\W+/g, "-")}.png`), fullPage: true });
-        }
+        await lookAt(page, name, { language, look });
       }
       await page.close();
     }

@@ -10,12 +10,12 @@ import pytest
 
 from portero.core.transitions import LinkedKey, SubjectAggregate, SubjectKey
 from portero.core.types import ClientId
+from tests.strangers.acme import DOOR, acme_client, acme_table
 from tests.strangers.node import Stranger
 from tests.strangers.person import Person
 from tests.strangers.world import CONFIDENTIAL, SECRET, World, strange_world
 
 CALLBACK, BYE = CONFIDENTIAL.redirect_uris[0], CONFIDENTIAL.post_logout_redirect_uris[0]
-DOOR = "/sign-in/openid/acme"
 
 
 @dataclass
@@ -46,25 +46,10 @@ def acme() -> Iterator[Acme]:
         pytest.MonkeyPatch.context() as patch,
         Stranger("provider.mjs", people=people, claims=["cuit"]) as provider,
     ):
-        patch.setenv("ACME_SECRET", SECRET)
         issuer = provider.until("issuer")
-        table = {
-            "issuer": issuer,
-            "client_id": "portero",
-            "client_secret_env": "ACME_SECRET",
-            "claims": {"cuit": "cuit"},
-            "sign_out": True,
-        }
+        table = {**acme_table(issuer, patch), "claims": {"cuit": "cuit"}, "sign_out": True}
         with strange_world(sign_in={"openid": {"acme": table}}) as world:
-            client = {
-                "client_id": "portero",
-                "client_secret": SECRET,
-                "redirect_uris": [f"{world.issuer}{DOOR}/callback"],
-                "post_logout_redirect_uris": [f"{world.issuer}{DOOR}/signed-out"],
-                "backchannel_logout_uri": f"{world.issuer}{DOOR}/backchannel-logout",
-                "backchannel_logout_session_required": True,
-            }
-            provider.tell([client])
+            provider.tell([acme_client(world)])
             assert provider.until("ready")
             yield Acme(issuer, world)
 

@@ -139,6 +139,8 @@ def test_asking_anew_is_passed_on(server: Server, acme: LyingProvider) -> None:
     """An application that wants a fresh sign-in is not served the provider's old one."""
     assert leave(server.browser(), acme, prompt="login")["prompt"] == "login"
     assert "prompt" not in leave(server.browser(), acme)
+    picky = Server(config=config(acme, preset="google"))
+    assert leave(picky.browser(), acme, prompt="login")["prompt"] == "select_account"
 
 
 def _set(**changes: Any) -> Callable[[LyingProvider], None]:

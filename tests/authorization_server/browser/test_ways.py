@@ -89,6 +89,22 @@ def confirm_is_over(browser: Browser, back: Answer) -> bool:
     return browser.get(back.location).status == 400
 
 
+@pytest.mark.parametrize(("auth_time", "status"), [(None, 303), (-3600, 422)])
+def test_a_provider_that_never_says_when_can_be_linked(
+    server: Server, acme: LyingProvider, auth_time: int | None, status: int
+) -> None:
+    """Google says no `auth_time`: the person sees whom they link. A sign-in that is old is somebody's who left it."""
+    browser = signed_in(server)
+    request = leave_to_link(browser, acme)
+    acme.claims = {"auth_time": None if auth_time is None else int(acme.now()) + auth_time}
+    back = come_back(browser, request)
+
+    assert back.status == status
+    if status == 303:
+        confirm(browser, back)
+        assert linked(server, acme).subject == ANA.subject
+
+
 def test_an_identity_of_somebody_else_is_refused(server: Server, acme: LyingProvider) -> None:
     """It stays whose it is, and the page says so."""
     bruno = signed_in(server, BRUNO.username)

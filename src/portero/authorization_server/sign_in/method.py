@@ -36,6 +36,8 @@ class Attempt:
     """Classes of sign-in that the application asks for."""
     fresh: bool = False
     """The application asks that the person proves themselves anew."""
+    links: bool = False
+    """Nobody signs in: who comes back is shown to the person who is here, and linked if they say so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,8 +309,9 @@ def _attempt(transaction: Transaction, method: Method, *, username: str) -> Atte
     kept = transaction.kept.get(method.name)
     if not isinstance(pending, PendingAuthorization):
         # Who is linked should be who sits here, and not whose sign-in somebody left at the provider.
-        fresh = isinstance(pending, PendingLink) or (isinstance(pending, PendingPage) and pending.fresh)
-        return Attempt(transaction.handle, kept, username, fresh=fresh)
+        links = isinstance(pending, PendingLink)
+        fresh = links or (isinstance(pending, PendingPage) and pending.fresh)
+        return Attempt(transaction.handle, kept, username, fresh=fresh, links=links)
     request = pending.request
     acr_values = request.essential_acr or request.acr_values
     fresh = Prompt.LOGIN in request.prompt or request.max_age is not None

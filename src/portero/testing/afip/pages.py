@@ -44,7 +44,7 @@ background:#b3261e;color:#fff;font-size:.85rem;font-weight:600}p{margin:.7rem 0 
 label{display:block;margin-top:1rem;font-weight:600;font-size:.95rem}input,select{width:100%;padding:.6rem;font:inherit;
 color:inherit;background:var(--panel);border:1px solid var(--soft);border-radius:.5rem;margin-top:.3rem}
 button{margin-top:1.4rem;padding:.7rem 1.3rem;font:inherit;font-weight:600;border:0;border-radius:.5rem;
-background:var(--go);color:var(--panel);cursor:pointer;width:100%}pre{overflow:auto;padding:.9rem;
+background:var(--go);color:var(--panel);cursor:pointer;width:100%}pre{white-space:pre-wrap;padding:.9rem;
 border:1px solid var(--line);border-radius:.5rem;font-size:.85rem}summary{cursor:pointer;margin-top:1.2rem;
 color:var(--go);font-weight:600}.problem{padding:.7rem 1rem;border-left:4px solid #b3261e}li{margin-top:.25rem}
 """

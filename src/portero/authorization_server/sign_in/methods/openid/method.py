@@ -173,13 +173,25 @@ async def _finish(provider: Provider, site: Site, visit: Visit, attempt: Attempt
                 now=site.context.clock.now(),
             ),
         )
-        if attempt.fresh and (vouching.id_token.auth_time or 0) < left - LEEWAY:
+        if attempt.fresh and not _is_fresh(vouching.id_token.auth_time, left=left, links=attempt.links):
             return _failed(provider, site, texts, "sign_in.openid.stale", detail="auth_time is missing or from before")
         return _proven(provider, vouching, now=site.context.now())
     except Unavailable as failure:
         return _unavailable(provider, failure, texts)
     except RequestError as refused:
         return _failed(provider, site, texts, "sign_in.openid.refused", detail=refused.detail)
+
+
+def _is_fresh(auth_time: int | None, *, left: int, links: bool) -> bool:
+    """Say whether the person proved themselves there after they left.
+
+    Some providers never say when (Google). That is no answer to an application that asked. Where an identity is
+    linked the person sees whose it is before it counts, and has proved themselves here: one that is old is refused, and
+    one without a time is not.
+    """
+    if auth_time is None:
+        return links
+    return auth_time >= left - LEEWAY
 
 
 def _failed(provider: Provider, site: Site, texts: Texts, text: str, *, detail: str) -> Again:

@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "google": {"issuer": "https://accounts.google.com", "label": "Google", "scopes": ["openid", "profile", "email"]},
+    # It knows no `prompt=login` and never says `auth_time`: it can be linked, and not be asked for a fresh sign-in.
+    "google": {
+        "issuer": "https://accounts.google.com",
+        "label": "Google",
+        "scopes": ["openid", "profile", "email"],
+        "fresh_prompt": "select_account",
+    },
     # The issuer names the tenant: https://login.microsoftonline.com/TENANT-ID/v2.0. `common` names nobody in particular
     # and is refused by discovery, because its metadata names another issuer.
     "entra": {"label": "Microsoft", "scopes": ["openid", "profile", "email"], "claims": {"tenant": "tid"}},

@@ -53,6 +53,8 @@ class Provider:
     just_in_time: bool
     sign_out: bool
     """Who signs out here is sent to sign out there too."""
+    fresh_prompt: str
+    """What `prompt` has it ask the person again (OpenID Connect Core §3.1.2.1)."""
     timeout: float
     """Seconds that one step of a person's way waits for all of its answers together."""
 
@@ -137,7 +139,7 @@ def departing(
     }
     if fresh:
         # `max_age` makes `auth_time` required in the answer: what the browser carries, its owner can change.
-        members |= {"prompt": "login", "max_age": "0"}
+        members |= {"prompt": provider.fresh_prompt, "max_age": "0"}
     if acr_values:
         members["acr_values"] = " ".join(acr_values)
     separator = "&" if "?" in metadata.authorization_endpoint else "?"

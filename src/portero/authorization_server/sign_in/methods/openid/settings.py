@@ -20,7 +20,7 @@ from portero.core.vouched import OWN_CLAIMS
 
 TABLE = "sign_in.openid"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_TEXTS = ("issuer", "label", "client_id", "acr_claim", "acr_prefix")
+_TEXTS = ("issuer", "label", "client_id", "acr_claim", "acr_prefix", "fresh_prompt")
 _LISTS = ("scopes", "algorithms", "acr_values")
 _KEYS = {
     *(*_TEXTS, *_LISTS),
@@ -32,6 +32,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "token_endpoint_auth_method": "client_secret_basic",
     "claims": {},
     "acr_claim": "acr",
+    "fresh_prompt": "login",
     "acr_values": [],
     "just_in_time": True,
     "sign_out": False,
@@ -102,6 +103,7 @@ def _provider(name: str, table: object) -> Provider:
         acr_values=tuple(said["acr_values"]),
         just_in_time=said["just_in_time"],
         sign_out=said["sign_out"],
+        fresh_prompt=said["fresh_prompt"],
         timeout=_timeout(where, said["timeout"]),
     )
 
