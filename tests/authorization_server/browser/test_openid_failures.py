@@ -163,12 +163,13 @@ def test_a_token_that_lies(scene: Scene, lie: str, language: str) -> None:
         scene.server = Server(config=config(scene.acme, claims={name: name for name in LIES[lie]}))
     browser, request = begun(scene, language)
     scene.acme.claims = LIES[lie]
+    scene.acme.userinfo = {"sub": LIES[lie].get("sub", "ada-1")}
     page = come_back(browser, request)
 
     assert page.status == 422
     assert REFUSED[language] in page.text
     assert scene.nothing_was_made(browser)
-    scene.acme.claims = {}
+    scene.acme.claims, scene.acme.userinfo = {}, {}
     assert "code" in come_back(browser, way_back(browser, page, scene.acme)).answer
 
 
