@@ -220,7 +220,7 @@ class GrpcLaws:
         silent = threading.Event()
 
         def nothing() -> Iterator[bytes]:
-            silent.wait(10)
+            silent.wait(2 * PATIENCE)
             yield from ()
 
         calls = [
@@ -262,12 +262,12 @@ class GrpcLaws:
         def one_and_silence() -> Iterator[bytes]:
             yield b"1"
             begun.set()
-            silent.wait(10)
+            silent.wait(2 * PATIENCE)
 
         future = self.channel.stream_unary(method("Sum")).future(
             one_and_silence(), metadata=self.bearer(self.issuer.mint(sid="stream-3")), timeout=PATIENCE
         )
-        assert begun.wait(5)
+        assert begun.wait(PATIENCE)
         deadline = time.monotonic() + PATIENCE
         while "Sum" not in self.reached and time.monotonic() < deadline:
             time.sleep(0.01)
