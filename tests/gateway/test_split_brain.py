@@ -34,7 +34,6 @@ Mint = Callable[[JwksServer, dict[str, Any]], str]
 
 ONLY_THE_ISSUER = {
     "duplicate claim": "jwt_verify_lib takes the last of two members; a signature by the issuer covers both",
-    "typ in another member": "its octets are looked for; the issuer would have to sign a member that has a typ",
     "iat in the future": "jwt_authn does not look at iat; nbf and exp it does",
     "iat missing": "the same",
     "iat a text": "the same",
@@ -100,6 +99,7 @@ TOKENS: dict[str, Mint] = {
     "an ID token": with_header(typ="JWT"),
     "a logout token": with_header(typ="logout+jwt"),
     "no typ": with_header(typ=None),
+    "typ in another member": with_header(typ="JWT", other={"typ": "at+jwt"}),
     "unsigned": lambda server, good: server.issuer.tokens.compose({"alg": "none"}, good, signature=b""),
     "another alg": with_header(alg="RS256"),
     "no kid": with_header(kid=None),
@@ -116,7 +116,6 @@ TOKENS: dict[str, Mint] = {
     "padded": lambda server, good: server.issuer.mint(**good) + "=",
     # Only the issuer could sign these.
     "duplicate claim": duplicate,
-    "typ in another member": with_header(typ="JWT", other={"typ": "at+jwt"}),
     "iat in the future": lambda server, good: server.issuer.mint(**good, iat=int(server.clock.now()) + 600),
     "iat missing": changed(iat=None),
     "iat a text": changed(iat="1"),

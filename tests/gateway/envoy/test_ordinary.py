@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import random
 import re
-from functools import cache
 from typing import Any
 
 import pytest
 
-from portero.core.jose.base64url import encode
 from portero.core.jose.jws import sign_compact
 from portero.core.policy.manifest import Manifest
 from portero.core.policy.manifest_parser import parse_manifest
 from portero.core.policy.path import AmbiguousPath, normal_path
 from portero.core.policy.routes import parse_template
 from portero.gateway.envoy.configuration import gateway_of
-from portero.gateway.envoy.ordinary import path_pattern, token_pattern
+from portero.gateway.envoy.ordinary import path_pattern, token_beginnings
+from portero.gateway.envoy.providers import Keys
 from portero.gateway.envoy.resources import ORDINARY
 from portero.gateway.envoy.routes import route_configuration
 from portero.testing.tokens import new_key
 
+KEY = new_key(kid="key-1")
+KEYS: Keys = {"main": [KEY.public]}
 MANIFEST = """
 layout = "hybrid"
 [issuers.main]
@@ -40,43 +41,33 @@ def manifest(*routes: str) -> Manifest:
     return parse_manifest(MANIFEST.format(routes=written), file="portero.toml")
 
 
-@cache
-def accepted() -> re.Pattern[str]:
-    of = manifest('match = "GET /a"')
-    return re.compile(token_pattern(of, of.services["api"]).replace(r"\C", r"[\x00-\xff]"))
+def beginnings(of: Manifest) -> list[str]:
+    return token_beginnings(of, of.services["api"], KEYS)
 
 
 def accepts(token: str) -> bool:
-    return accepted().fullmatch(f"Bearer {token}") is not None
+    return f"Bearer {token}".startswith(tuple(beginnings(manifest('match = "GET /a"'))))
 
 
-@pytest.mark.parametrize("kid", ["k", "ke", "key", "key-", '"'])
-def test_a_token_as_our_server_signs_it_is_ordinary(kid: str) -> None:
-    """Otherwise the short way would be there and nobody would take it. The octets stand in each of their places."""
-    assert accepts(sign_compact({"typ": "at+jwt"}, b"{}", new_key(kid=kid)))
+def test_a_token_as_our_server_signs_it_is_ordinary() -> None:
+    """Otherwise the short way would be there and nobody would take it."""
+    assert accepts(sign_compact({"typ": "at+jwt"}, b"{}", KEY))
 
 
 @pytest.mark.parametrize(
-    "header",
+    "token",
     [
-        '{"alg":"ES256","typ":"logout+jwt"}',
-        '{"alg":"ES256","typ":"JWT"}',
-        '{"alg":"ES256"}',
-        '{"alg":"ES256","kid":"at+jwt"}',
-        '{"alg":"ES256","kid":"\\"typ\\":\\"at+jwt\\"","typ":"JWT"}',
-        '{"alg":"ES256","ctyp":"at+jwt"}',
-        '{"alg":"ES256","typ":"at+jwt2"}',
+        sign_compact({"typ": "logout+jwt"}, b"{}", KEY),
+        sign_compact({"typ": "JWT"}, b"{}", KEY),
+        sign_compact({}, b"{}", KEY),
+        sign_compact({"typ": "at+jwt"}, b"{}", new_key(kid="key-2")),
+        sign_compact({"typ": "at+jwt", "nonce": "x"}, b"{}", KEY),
+        sign_compact({"typ": "at+jwt"}, b"{}", KEY).replace(".", "x.", 1),
+        " " + sign_compact({"typ": "at+jwt"}, b"{}", KEY),
     ],
 )
-def test_every_other_header_goes_the_long_way(header: str) -> None:
-    for more in ("", " ", "  "):
-        assert not accepts(f"{encode((header + more).encode())}.{encode(b'{}')}.AA")
-
-
-def test_only_the_header_says_the_type() -> None:
-    payload = encode(b'{"typ":"at+jwt","typ":"at+jwt","a":{"typ":"at+jwt"}}')
-    assert not accepts(f"{encode(b'{}')}.{payload}.AA")
-    assert not accepts(encode(b'{"typ":"at+jwt"}'))
+def test_every_other_header_goes_the_long_way(token: str) -> None:
+    assert not accepts(token)
 
 
 def test_an_ordinary_path_is_normal_and_the_templates() -> None:
@@ -100,7 +91,7 @@ def test_an_ordinary_path_is_normal_and_the_templates() -> None:
 
 
 def leaf(of: Manifest, beginning: str) -> list[Any]:
-    routes = route_configuration(of, gateway_of(of), assertion_keys=b"")
+    routes = route_configuration(of, gateway_of(of), keys=KEYS, assertion_keys=b"")
     tree = routes["virtual_hosts"][0]["matcher"]["matcher_tree"]["prefix_match_map"]["map"]
     listed: list[Any] = tree[beginning]["action"]["typed_config"]["routes"]
     return listed
@@ -109,7 +100,7 @@ def leaf(of: Manifest, beginning: str) -> list[Any]:
 def ordinary(of: Manifest, beginning: str) -> list[str]:
     """Names of the routes with the short way, in their order."""
     per_filter = [(one.get("name", ""), one.get("typed_per_filter_config", {})) for one in leaf(of, beginning)]
-    return [name for name, filters in per_filter if "xds_matcher" in filters.get(ORDINARY, {})]
+    return list(dict.fromkeys(name for name, filters in per_filter if "xds_matcher" in filters.get(ORDINARY, {})))
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def files_of(
         access_log: whether each request is a JSON line on standard output.
     """
     gateway = gateway_of(manifest)
-    routes = route_configuration(manifest, gateway, assertion_keys=assertion_keys)
+    routes = route_configuration(manifest, gateway, keys=keys, assertion_keys=assertion_keys)
     return {
         "cds.json": discovery(
             "envoy.config.cluster.v3.Cluster",

@@ -24,8 +24,8 @@ from portero.core.policy.routes import ANY_METHOD, NOT_NAMED, Template
 from portero.gateway.envoy import rules
 from portero.gateway.envoy.clusters import cluster_name
 from portero.gateway.envoy.crossing import authorize, cors, escaped, open_to_all, preflights
-from portero.gateway.envoy.ordinary import is_ordinary, lets_pass, path_pattern, token_pattern
-from portero.gateway.envoy.providers import Way, headers_set, requirement_name
+from portero.gateway.envoy.ordinary import is_ordinary, lets_pass, path_pattern, token_beginnings
+from portero.gateway.envoy.providers import Keys, Way, headers_set, requirement_name
 from portero.gateway.envoy.replies import direct_headers, direct_response, metadata_of, route_metadata
 from portero.gateway.envoy.resources import (
     AUTHORIZE,
@@ -72,13 +72,14 @@ class _Candidate:
         return "/" + "/".join(literal)
 
 
-def route_configuration(manifest: Manifest, gateway: Gateway, *, assertion_keys: bytes) -> Json:
+def route_configuration(manifest: Manifest, gateway: Gateway, *, keys: Keys, assertion_keys: bytes) -> Json:
     """The whole route configuration (RDS).
 
     Args:
+        keys: usable keys by issuer: what only makes requests cheap; no route depends on one.
         assertion_keys: the public JWK Set of the assertions.
     """
-    host = {"name": "all", "domains": ["*"], "matcher": _tree(manifest, gateway, assertion_keys)}
+    host = {"name": "all", "domains": ["*"], "matcher": _tree(manifest, gateway, keys, assertion_keys)}
     strip = [*headers_set(manifest), NORMAL_MARK, "x-envoy-external-address", "x-envoy-upstream-rq-timeout-ms"]
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
@@ -95,7 +96,7 @@ def route_configuration(manifest: Manifest, gateway: Gateway, *, assertion_keys:
     )
 
 
-def _tree(manifest: Manifest, gateway: Gateway, assertion_keys: bytes) -> Json:
+def _tree(manifest: Manifest, gateway: Gateway, keys: Keys, assertion_keys: bytes) -> Json:
     candidates = [
         _Candidate(route.template.under(gateway.prefix.get(service.name, "")), service, route)
         for service in manifest.services.values()
@@ -119,7 +120,11 @@ def _tree(manifest: Manifest, gateway: Gateway, assertion_keys: bytes) -> Json:
         listed: list[Json] = list(own.get(beginning, ()))
         # What ranks behind a route that is not ordinary could be decided by that one.
         leading = itertools.takewhile(lambda one: is_ordinary(manifest, one.service, one.route), fitting)
-        listed += [_ordinary(manifest, gateway, one) for one in leading]
+        listed += [
+            _ordinary(manifest, gateway, one, token)
+            for one in leading
+            for token in token_beginnings(manifest, one.service, keys)
+        ]
         listed += _doubtful(nearest)
         for prefix, decider in here:
             if decider is not None:
@@ -235,13 +240,13 @@ def _served(manifest: Manifest, gateway: Gateway, service: Service, route: Route
     return written
 
 
-def _ordinary(manifest: Manifest, gateway: Gateway, one: _Candidate) -> Json:
+def _ordinary(manifest: Manifest, gateway: Gateway, one: _Candidate, token: str) -> Json:
     """A route for ordinary requests, before every doubt; what it does not match, the route of `_served` does."""
     match = {
         "safe_regex": {"regex": path_pattern(one.template)},
         "headers": [
             *_methods(one.template.method),
-            header("authorization", regex(token_pattern(manifest, one.service))),
+            header("authorization", {"prefix": token}),
             # The filters of a path that was written anew are chosen, and are those of the other way.
             {**has_header(NORMAL_MARK), "invert_match": True},
         ],
