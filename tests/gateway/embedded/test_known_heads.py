@@ -13,7 +13,8 @@ TARGETS = (
     b"/api/orders/2", b"/api/orders/2?a=b&c=%41", b"/api/orders/2?", b"/api/orders/2??", b"/api/orders/2?a=b#c",
     b"/api/orders/2?access_token=x", b"/api/orders/2?access%5Ftoken=x", b"/api/orders/2?a b", b"/api/orders/2?a\tb",
     b"/api/orders/2?a\x00b", b"/api/orders/2?a\x7fb", b"/api/orders/2?a\xffb", b"/api/orders/2?a\rb",
-    b"/api/orders/2?a\nb", b'/api/orders/2?a"<>^`{|}b', b"/api/orders/2#a", b"/api/orders/%32", b"/api/orders/..",
+    b"/api/orders/2?a\nb", b"/api/orders/2?a\nX-A: b", b"/api/orders/2?" + b"a" * 8192,
+    b'/api/orders/2?a"<>^`{|}b', b"/api/orders/2#a", b"/api/orders/%32", b"/api/orders/..",
     b"/api/admin/1", b"/api/admin/1?a=b", b"/api/public/1", b"/api/behave/nothing", b"/api/none", b"*", b"",
     b"http://gateway.test/api/orders/2", b"/api/orders/2 HTTP/1.1", b"/api/orders/2 HTTP/1.1\r\nX-A: b\r\nX-B:",
 )  # fmt: skip

@@ -107,7 +107,8 @@ class ClientConnection(Sending):
                     return
                 target, _, query = target.partition(b"?")
                 plan = self.worker.plans.young.get(target)
-                if plan is not None and plan.straight and _QUERY.match(query) and not carries_token(query):
+                fits = len(data) <= self.worker.bounds.header_bytes
+                if fits and plan is not None and plan.straight and _QUERY.match(query) and not carries_token(query):
                     self._as_before(plan, query)
                     return
             self.heads(data)

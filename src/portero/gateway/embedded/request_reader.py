@@ -186,6 +186,9 @@ class RequestReader(asyncio.Protocol):
             target, _, query = target.partition(b"?")
             if b"#" in query:
                 raise bad_request("The request target has a fragment.")
+            if b"\n" in query or b" " in query:
+                # llhttp ends the line of HTTP/0.9 at a bare LF, and reads on: a server would see a header there.
+                raise bad_request("The request line is malformed.")
         if self._twice:
             raise self._repeated()
         host = self._host
