@@ -161,6 +161,31 @@ def pipelined(world: World, raw: bytes) -> list[Answer]:
         return answers
 
 
+@pytest.mark.attack(row=82)
+@pytest.mark.parametrize(
+    "field",
+    [
+        "{before} {forged} {behind} {other}", "{before} {forged} {behind} {good}", "{before} {good} {behind} {forged}",
+        "{before} {good} {forged}", "{before} {good} x", "Basic {before} {good}", "x{before} {good}", "{before} ;{good}",
+        "{before} {good};x", "{before} {good}=", "{before} {good}\t{behind} {forged}", "DPoP x {before} {good}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("before", "behind"), [("Bearer", "bearer"), ("BEARER", "Bearer"), ("Bearer", "Bearer")])
+def test_a_field_with_two_tokens_has_none(gateway: World, field: str, before: str, behind: str) -> None:
+    """What one reader looks at and what another one verifies is the same token: on the ordinary way and the long one."""
+    claims = {"aud": ORDERS, "scope": "orders:read", "roles": ["auditor"]}
+    good = gateway.server.issuer.mint(**claims)
+    other = gateway.server.issuer.tokens.mint(header={"typ": "JWT"}, **claims)
+    forged = f"{good.split('.')[0]}.e30.{good.split('.')[2]}"
+    said = field.format(before=before, behind=behind, good=good, other=other, forged=forged)
+
+    for path in ("/api/orders", "/api/audit"):
+        assert gateway.gateway.request("GET", path, token=good).status == 200
+        gateway.forget()
+        assert gateway.gateway.request("GET", path, headers={"authorization": said}).status in (400, 401), path
+        assert gateway.seen == []
+
+
 @pytest.mark.attack(row=94)
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
 def test_a_tunnel_is_not_dug(gateway: World, method: str) -> None:

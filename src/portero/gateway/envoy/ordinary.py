@@ -88,7 +88,7 @@ def token_beginnings(manifest: Manifest, service: Service, keys: Keys) -> list[s
 def lets_pass(manifest: Manifest, service: Service, route: Route) -> Json:
     """The per-route configuration: who passes; everyone else is told why by the filter's own (`ordinary_filter`)."""
     wanted = [
-        matches("authorization", {"contains": ","}, invert=True),
+        matches("authorization", pattern(rules.ONE_TOKEN)),
         # Hardly a request has a query: the pattern is for those that have.
         any_of(
             [
@@ -120,7 +120,9 @@ def ordinary_filter(manifest: Manifest) -> Json:
     policies = {
         rules.TWO_TOKENS: rules.two_tokens(),
         **rules.failures(),
-        rules.FAILED: all_ids([known, metadata_id([FAILED_STATUS], {"present_match": True})]),
+        rules.FAILED: any_id(
+            [rules.not_one_token(), all_ids([known, metadata_id([FAILED_STATUS], {"present_match": True})])]
+        ),
         rules.CLAIMS: all_ids([known, not_id(any_id(complete))]),
         rules.BOUND: {"header": has_header(CONFIRMED_HEADER)},
         rules.SCOPE: known,

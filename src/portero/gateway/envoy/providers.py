@@ -52,6 +52,14 @@ class Way(StrEnum):
     """All of its claims, too."""
 
 
+def _spellings(way: Way) -> tuple[str, ...]:
+    """Of the scheme, which is case-insensitive (RFC 9110 §11.1). Others than these are no token here.
+
+    A field may hold a token behind each spelling: the ordinary way, which has looked at the first, verifies no other.
+    """
+    return ("Bearer",) if way is Way.ORDINARY else ("Bearer", "bearer", "BEARER")
+
+
 def requirement_name(service: str, way: Way) -> str:
     """What a route asks of `jwt_authn`."""
     return f"{service}:{way.value}"
@@ -89,10 +97,7 @@ def _provider(manifest: Manifest, service: Service, name: str, keys: Sequence[Pu
         "require_expiration": True,
         # It refuses after exp + skew, the Guard from exp + leeway on.
         "clock_skew_seconds": max(1, int(manifest.leeway.total_seconds()) - 1),
-        # RFC 9110 §11.1: the scheme is case-insensitive. Other spellings than these are no token here.
-        "from_headers": [
-            {"name": "authorization", "value_prefix": f"{one} "} for one in ("Bearer", "bearer", "BEARER")
-        ],
+        "from_headers": [{"name": "authorization", "value_prefix": f"{one} "} for one in _spellings(way)],
         "failed_status_in_metadata": FAILED_STATUS,
         "jwt_cache_config": {"jwt_cache_size": CACHE_TOKENS, "jwt_max_token_size": MAX_TOKEN_LENGTH},
     }

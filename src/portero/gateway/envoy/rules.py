@@ -50,6 +50,9 @@ JWT_ISSUER: Final = "Jwt issuer is not configured"
 JWT_UNKNOWN_KEY: Final = "Jwks doesn't have key to match kid or alg from Jwt"
 JWT_MISSING: Final = "Jwt is missing"
 
+ONE_TOKEN: Final = "(?:Bearer|bearer|BEARER) +[A-Za-z0-9_.-]+"
+"""The whole field. `jwt_authn` finds a token behind other words and before them, and takes the last of several
+spellings: a service that reads another part of the field would see another caller."""
 _ENCODED: Final = "".join(f"(?:{char}|%{ord(char):02x}|%{ord(char):02X})" for char in "access_token")
 QUERY_TOKEN: Final = rf"[^?]*\?(?:.*&)?{_ENCODED}(?:[=&].*)?"
 """A second token in the query, however its name is encoded (attack row 82)."""
@@ -115,7 +118,7 @@ def route_rules(manifest: Manifest, service: Service, requirement: Requirement) 
     if len(service.issuers) == 1:
         policies |= failures()
     unverified = [not_id(metadata_id([f"header-{place}"], {"present_match": True})) for place in verified]
-    policies[FAILED] = all_ids([*unverified, not_id(unknown_key())])
+    policies[FAILED] = any_id([not_one_token(), all_ids([*unverified, not_id(unknown_key())])])
     # From here on a token of one issuer was verified, or its key is not known and the Guard decides (`unknown_key`).
     known = not_id(all_ids([*unverified, unknown_key()]))
     policies[TYPE] = all_ids([known, *[not_id(_typ(manifest, name)) for name in service.issuers]])
@@ -185,6 +188,12 @@ def two_tokens() -> Json:
             ),
         ]
     )
+
+
+def not_one_token() -> Json:
+    """`Authorization` is more than a scheme and a token."""
+    whole = {"header": header("authorization", regex(ONE_TOKEN))}
+    return all_ids([{"header": has_header("authorization")}, not_id(whole)])
 
 
 def _no_token(verified: list[int]) -> Json:
