@@ -166,13 +166,14 @@ def pipelined(world: World, raw: bytes) -> list[Answer]:
     "field",
     [
         "{before} {forged} {behind} {other}", "{before} {forged} {behind} {good}", "{before} {good} {behind} {forged}",
-        "{before} {good} {forged}", "{before} {good} x", "Basic {before} {good}", "x{before} {good}", "{before} ;{good}",
-        "{before} {good};x", "{before} {good}=", "{before} {good}\t{behind} {forged}", "DPoP x {before} {good}",
+        "{before} {good} {forged}", "{before} {good} x", "Basic {before} {good}", "x{before} {good}",
+        "{before} ;{good}", "{before} {good};x", "{before} {good}=", "{before} {good}\t{behind} {forged}",
+        "DPoP x {before} {good}",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(("before", "behind"), [("Bearer", "bearer"), ("BEARER", "Bearer"), ("Bearer", "Bearer")])
 def test_a_field_with_two_tokens_has_none(gateway: World, field: str, before: str, behind: str) -> None:
-    """What one reader looks at and what another one verifies is the same token: on the ordinary way and the long one."""
+    """What one reader looks at and what another verifies is the same token: on the ordinary way and the long one."""
     claims = {"aud": ORDERS, "scope": "orders:read", "roles": ["auditor"]}
     good = gateway.server.issuer.mint(**claims)
     other = gateway.server.issuer.tokens.mint(header={"typ": "JWT"}, **claims)
