@@ -80,6 +80,10 @@ class IssuerKeys:
                     case NoKeys(retry_after):
                         wait = max(1, math.ceil(retry_after))
                         raise Unavailable(f"no keys of {self._issuer}", retry_after=wait) from None
+            except Exception:
+                # What was claimed is fetched for a refused token, too: a forged one would hold up who comes next.
+                await self._refresh()
+                raise
             else:
                 await self._refresh()
                 return result
