@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from portero.authorization_server.config import Config
 from portero.authorization_server.sign_in.methods import open_methods
 from portero.core.errors import ConfigurationError
-from portero.core.transitions import LinkedKey, SubjectKey
+from portero.core.transitions import Decision, Delete, LinkedKey, SubjectKey
 from portero.testing.clock import FakeClock
 from portero.testing.tokens import new_key
 from tests.authorization_server.browser.harness import ANA, ISSUER, Answer, Browser, Server
@@ -266,6 +267,21 @@ def test_a_session_that_ended_there_is_found_by_its_name_alone(server: Server, a
     assert _logged_out(server, acme.logout_token(sub=None)) == 200
     assert [len(server.read(SubjectKey(who)).browsers) for who in (ada, eve)] == [0, 1]
     assert _logged_out(server, acme.logout_token(sub=None, sid=None)) == 400
+
+
+def test_a_sign_in_outlives_its_link_and_ends_with_its_session(server: Server, acme: LyingProvider) -> None:
+    """The identity was taken from the account meanwhile: the sign-in that it opened is still that provider's to end."""
+    browser = server.browser()
+    come_back(browser, leave(browser, acme))
+    key = LinkedKey(acme.issuer, "ada-1")
+    subject = server.read(key).subject
+    taken: Decision[None] = Decision(None, (Delete(key),))
+    asyncio.run(server.store.transition(key, lambda _: taken, now=server.context.now()))
+
+    assert _logged_out(server, acme.logout_token(sub="eve-1")) == 200
+    assert len(server.read(SubjectKey(subject)).browsers) == 1
+    assert _logged_out(server, acme.logout_token()) == 200
+    assert server.read(SubjectKey(subject)).browsers == ()
 
 
 def test_a_flood_of_logout_tokens_makes_us_ask_once(server: Server, acme: LyingProvider) -> None:

@@ -66,11 +66,15 @@ async def _end(site: Site, provider: Provider, said: LoggedOut) -> None:
 async def _subjects(site: Site, provider: Provider, said: LoggedOut) -> set[Subject]:
     """Whose sessions may be meant; nobody's where they are out already."""
     store = site.context.store
+    found: set[Subject] = set()
     if said.subject is not None:
         linked = await store.read(LinkedKey(provider.issuer, said.subject))
-        return set() if linked is None else {linked.subject}
-    browsers = await store.read(VouchedSessionKey(provider.issuer, said.sid or ""))
-    return {browser.subject for browser in browsers}
+        found |= set() if linked is None else {linked.subject}
+    if said.sid is not None:
+        # Also where that identity was taken from the account since: the sign-in that it opened goes on.
+        browsers = await store.read(VouchedSessionKey(provider.issuer, said.sid))
+        found |= {browser.subject for browser in browsers}
+    return found
 
 
 async def _end_those_of(site: Site, subject: Subject, provider: Provider, said: LoggedOut) -> None:
@@ -90,4 +94,4 @@ def _is_meant(browser: BrowserSession, provider: Provider, said: LoggedOut) -> b
     vouched = vouched_from_json(browser.vouched)
     if vouched is None or vouched.provider != provider.issuer:
         return False
-    return said.sid is None or vouched.session == said.sid
+    return said.subject in (None, vouched.external) and said.sid in (None, vouched.session)
