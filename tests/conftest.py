@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from zlib import adler32
 
 import pytest
 
 LONGEST_FIRST = (
-    "tests/flows/test_demo.py",
     "tests/gateway/test_faults.py",
     "tests/gateway/test_attack_policy.py",
     "tests/client/browser_session/test_story.py",
@@ -20,15 +20,17 @@ LONGEST_FIRST = (
     "tests/cli/test_killed.py",
     "tests/strangers/test_accessibility.py",
     "tests/resource_server/test_relay.py",
+    "tests/flows/test_demo.py",
 )
 """Files of more than ten seconds. Started last, one of them would be all that runs for its whole time."""
 ROOT = Path(__file__).resolve().parents[1]
-EACH_ALONE = ("tests/flows/test_demo.py",)
-"""Files whose tests share nothing: each test is a piece of work."""
+IN_TWO = ("tests/flows/test_demo.py",)
+"""Files whose tests share nothing, and that are too long for one process: two pieces of work. Each test is a whole
+demo with a browser; more than two at once would be slower for each other."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    missing = [name for name in (*LONGEST_FIRST, *EACH_ALONE) if not (ROOT / name).is_file()]
+    missing = [name for name in (*LONGEST_FIRST, *IN_TWO) if not (ROOT / name).is_file()]
     if missing:
         raise pytest.UsageError(f"tests/conftest.py names files that are not there: {', '.join(missing)}")
     # xdist would begin with the files of the most tests, which are the quick ones.
@@ -49,12 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """`--dist loadfile`, with the files of `EACH_ALONE` taken apart."""
+    """`--dist loadfile`, with the files of `IN_TWO` taken apart."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return nodeid if file in EACH_ALONE else file
+            return f"{file}:{adler32(nodeid.encode()) % 2}" if file in IN_TWO else file
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
