@@ -7,19 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from portero.core.transitions import LinkedIdentitiesKey, LinkedKey, SubjectKey
-from portero.testing.clock import FakeClock
 from tests.authorization_server.browser.harness import ANA, BRUNO, Server
-from tests.authorization_server.browser.lying_provider import SECRET, LyingProvider
+from tests.authorization_server.browser.lying_provider import LyingProvider, acme_of
 from tests.authorization_server.browser.test_openid import come_back, config, leave
 from tests.authorization_server.browser.test_ways import WAYS, confirm, leave_to_link, signed_in
 
 
 @pytest.fixture
 def acme(monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingProvider]:
-    monkeypatch.setenv("ACME_SECRET", SECRET)
-    provider = LyingProvider(FakeClock().now)
-    yield provider
-    provider.close()
+    yield from acme_of(monkeypatch)
 
 
 @pytest.fixture

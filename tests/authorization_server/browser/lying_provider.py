@@ -5,17 +5,28 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
+import pytest
+
 from portero.core.jose.jwk_set import render_jwk_set
 from portero.core.jose.jws import sign_compact
+from portero.testing.clock import FakeClock
 from portero.testing.tokens import new_key
 
 CLIENT_ID, SECRET = "portero", "a:secret/with+signs"
+
+
+def acme_of(environment: pytest.MonkeyPatch) -> Iterator[LyingProvider]:
+    """What a fixture yields: a provider whose secret stands in the environment, as `client_secret_env` says."""
+    environment.setenv("ACME_SECRET", SECRET)
+    provider = LyingProvider(FakeClock().now)
+    yield provider
+    provider.close()
 
 
 class LyingProvider:

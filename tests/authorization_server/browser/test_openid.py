@@ -14,18 +14,14 @@ from portero.authorization_server.config import Config
 from portero.authorization_server.sign_in.methods import open_methods
 from portero.core.errors import ConfigurationError
 from portero.core.transitions import Decision, Delete, LinkedKey, SubjectKey
-from portero.testing.clock import FakeClock
 from portero.testing.tokens import new_key
 from tests.authorization_server.browser.harness import ANA, ISSUER, Answer, Browser, Server
-from tests.authorization_server.browser.lying_provider import CLIENT_ID, SECRET, LyingProvider, basic
+from tests.authorization_server.browser.lying_provider import CLIENT_ID, LyingProvider, acme_of, basic
 
 
 @pytest.fixture
 def acme(monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingProvider]:
-    monkeypatch.setenv("ACME_SECRET", SECRET)
-    provider = LyingProvider(FakeClock().now)
-    yield provider
-    provider.close()
+    yield from acme_of(monkeypatch)
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from portero.core.transitions import LinkedIdentitiesKey, LinkedKey, SubjectKey
-from portero.testing.clock import FakeClock
 from tests.authorization_server.browser.harness import ANA, BRUNO, PASSWORD, Answer, Browser, Server
-from tests.authorization_server.browser.lying_provider import SECRET, LyingProvider
+from tests.authorization_server.browser.lying_provider import LyingProvider, acme_of
 from tests.authorization_server.browser.test_openid import come_back, config, leave
 
 WAYS = "/account/sign-in"
@@ -20,10 +19,7 @@ WAYS = "/account/sign-in"
 
 @pytest.fixture
 def acme(monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingProvider]:
-    monkeypatch.setenv("ACME_SECRET", SECRET)
-    provider = LyingProvider(FakeClock().now)
-    yield provider
-    provider.close()
+    yield from acme_of(monkeypatch)
 
 
 @pytest.fixture

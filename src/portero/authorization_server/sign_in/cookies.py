@@ -69,10 +69,6 @@ class Cookies:
         """Return what `set_return` left in this browser."""
         return _value(received, self.return_prefix + method)
 
-    def clear_return(self, *, method: str) -> str:
-        """The `Set-Cookie` value that forgets it."""
-        return f"{self.return_prefix}{method}=; Max-Age=0; Path=/; HttpOnly; SameSite=None; Secure"
-
     def crowded_out(self, received: Mapping[str, str]) -> list[str]:
         """Handles of the oldest sign-ins under way, as many as one more leaves no room for."""
         prefix = self.login_prefix

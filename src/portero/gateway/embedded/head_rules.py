@@ -104,3 +104,17 @@ def may_trail(name: bytes) -> bool:
     """Whether a trailer field of this name is passed on."""
     lower = name.lower()
     return lower not in NOT_IN_TRAILERS and b"_" not in lower and not is_stripped(lower)
+
+
+def without(lines: list[bytes], named: set[bytes]) -> list[bytes]:
+    """A head's lines but for those that `Connection` names (RFC 9110 §7.6.1).
+
+    Args:
+        lines: four pieces a line: name, colon, value, end.
+        named: what it names, in lower case.
+    """
+    kept: list[bytes] = []
+    for place in range(0, len(lines), 4):
+        if lines[place].lower() not in named:
+            kept += lines[place : place + 4]
+    return kept

@@ -13,7 +13,7 @@ from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserU
 
 from portero.gateway import failures
 from portero.gateway.embedded.chunks import ChunkReader
-from portero.gateway.embedded.head_rules import NAMES, Kind, kind_of
+from portero.gateway.embedded.head_rules import NAMES, Kind, kind_of, without
 from portero.gateway.embedded.plans import LONGEST_KEPT
 from portero.gateway.failures import Failure, bad_request
 
@@ -275,12 +275,7 @@ class RequestReader(asyncio.Protocol):
             self._upgrade = None
         named -= {b"close", b"keep-alive", b"upgrade", b""}
         if named:
-            lines = self._lines
-            kept: list[bytes] = []
-            for place in range(0, len(lines), 4):
-                if lines[place].lower() not in named:
-                    kept += lines[place : place + 4]
-            self._lines = kept
+            self._lines = without(self._lines, named)
 
     # ── what it said ─────────────────────────────────────────────────────────────────
 

@@ -13,7 +13,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from portero.gateway.embedded.answers import status_line
 from portero.gateway.embedded.chunks import chunk, last_chunk
-from portero.gateway.embedded.head_rules import HOP_BY_HOP, may_trail
+from portero.gateway.embedded.head_rules import HOP_BY_HOP, may_trail, without
 from portero.gateway.embedded.known_answers import KnownAnswer
 from portero.gateway.embedded.pool import MOST_IDLE, Origin
 from portero.gateway.failures import NONSENSE, UPSTREAM_DIED
@@ -378,12 +378,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         named = {name.strip().lower() for name in self._named.split(b",")} - {b"close", b"keep-alive", b"upgrade", b""}
         if named:
-            lines = self._lines
-            kept: list[bytes] = []
-            for place in range(0, len(lines), 4):
-                if lines[place].lower() not in named:
-                    kept += lines[place : place + 4]
-            self._lines = kept
+            self._lines = without(self._lines, named)
 
     def _upgraded(self, client: Answering, rest: bytes) -> None:
         websocket = dict(self._websocket)
