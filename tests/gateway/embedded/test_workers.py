@@ -30,7 +30,7 @@ class Program:
         self.port, self.admin = free_port(), free_port()
         more = f'workers = 2\nadmin = "127.0.0.1:{self.admin}"\ndrain = "5s"'
         file = write_manifest(folder, issuer, self.upstream.port, more=more)
-        file.write_text(file.read_text().replace("127.0.0.1:1", f"127.0.0.1:{self.port}"))
+        file.write_text(file.read_text().replace('"127.0.0.1:1"', f'"127.0.0.1:{self.port}"'))
         self.log = folder / "access.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
